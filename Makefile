@@ -1,0 +1,118 @@
+# Targets of weir. Everything they need beyond Go, Python, Java, Maven, Node and gcc they install into .cache.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -X main.version=$(VERSION)
+TOOL := go tool -modfile=hack/tools/go.mod
+CACHE := $(CURDIR)/.cache
+FUZZTIME ?= 8s
+# Packages that several goroutines work in at once.
+CONCURRENT := ./rsocket/... ./client/... ./delta/... ./ingestor/...
+
+export GOLANGCI_LINT_CACHE := $(CACHE)/golangci-lint
+
+##@ Use
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' Makefile
+
+.PHONY: build
+build: ## Build bin/weir, one static file
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/weir ./cmd/weir
+
+.PHONY: demo
+demo: build ## Send real flights through an embedded pipeline and show the table
+	bin/weir demo
+
+##@ Test
+
+.PHONY: test
+test: export WEIR_REQUIRE_PEERS = 1
+test: export WEIR_PYTHON = $(CACHE)/venv/bin/python
+test: peers test-unit race fuzz-short test-system ## Test everything that fits in 45 minutes on 2 cores
+
+.PHONY: test-unit
+test-unit: ## Test each package by itself
+	go test -timeout 10m $$(go list ./... | grep -v /test/) ./test/arch ./test/data ./test/gen
+	go -C hack/crd test ./...
+
+.PHONY: race
+race: ## Test the concurrent packages under the race detector
+	go test -race -timeout 15m $(CONCURRENT)
+
+.PHONY: fuzz-short
+fuzz-short: ## Fuzz every target for FUZZTIME (8s)
+	hack/fuzz.sh $(FUZZTIME)
+
+.PHONY: test-system
+test-system: peers ## Test the running program: with foreign peers, and while something is broken
+	WEIR_REQUIRE_PEERS=1 go test -p 1 -count=1 -timeout 25m ./test/...
+
+.PHONY: interop
+interop: peers ## Test against RSocket clients and Delta readers in other languages
+	WEIR_REQUIRE_PEERS=1 WEIR_INTEROP_LONG=1 go test -v -p 1 -count=1 -timeout 25m ./test/interop/...
+
+.PHONY: fault
+fault: peers ## Test while something is broken, and show what happens
+	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 25m ./test/fault
+
+.PHONY: test-short
+test-short: ## Test in about a minute, without peers and long cases
+	go test -short $$(go list ./... | grep -v -e /test/interop -e /test/fault)
+
+.PHONY: peers
+peers: ## Install the foreign clients and readers into .cache
+	test/setup.sh
+
+##@ Measure
+
+.PHONY: bench
+bench: ## Measure a stream against HTTP into the same writer, both in one run
+	go run ./test/bench
+
+.PHONY: bench-rsocket
+bench-rsocket: peers ## Measure the RSocket core beside others doing the same work
+	@mkdir -p bin
+	go -C test/bench/rsocket build -o $(CURDIR)/bin/bench-rsocket .
+	bin/bench-rsocket
+
+.PHONY: bench-parquet
+bench-parquet: ## Measure ways of writing and reading Parquet from columns
+	go -C test/bench/parquet test -run '^$$' -bench . -benchtime 3x
+
+.PHONY: bench-go
+bench-go: ## Run the Go benchmarks six times, summed up by benchstat
+	@mkdir -p $(CACHE)
+	go test -run '^$$' -bench . -benchmem -count 6 $(CONCURRENT) > $(CACHE)/bench.txt
+	$(TOOL) benchstat $(CACHE)/bench.txt
+
+##@ Change
+
+.PHONY: generate
+generate: ## Make the generated code and the CustomResourceDefinition
+	$(TOOL) controller-gen object crd paths=./api/... output:crd:dir=config/crd/bases
+
+.PHONY: verify-generated
+verify-generated: ## Fail if generated files are not those that generate makes
+	hack/verify-generated.sh
+
+.PHONY: tidy-check
+tidy-check: ## Fail if go.mod or go.sum of a module needs go mod tidy
+	hack/tidy-check.sh
+
+.PHONY: lint
+lint: ## Run the linters
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(TOOL) golangci-lint fmt ./...
+
+.PHONY: clean
+clean: ## Remove what was built; installed peers and tools stay
+	rm -rf bin dist
