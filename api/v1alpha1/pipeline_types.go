@@ -1,0 +1,273 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=pipelines,shortName=wpl,categories=weir,scope=Namespaced
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="URI",type=string,priority=1,JSONPath=`.spec.sink.delta.uri`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52",message="metadata.name has at most 52 characters, so that names made from it stay valid"
+// +kubebuilder:validation:XValidation:rule="!self.metadata.name.contains('.')",message="metadata.name holds no dot: a route is the name, a dot and what to do"
+
+// Pipeline takes events from producers and puts them into a table. The same file runs with weir run.
+type Pipeline struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// What the pipeline does. Only sink is required.
+	// +required
+	Spec PipelineSpec `json:"spec"`
+
+	// What a cluster saw of the pipeline; weir run ignores it.
+	// +optional
+	Status PipelineStatus `json:"status,omitempty,omitzero"`
+}
+
+// +kubebuilder:object:root=true
+
+// PipelineList is a list of pipelines.
+type PipelineList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []Pipeline `json:"items"`
+}
+
+// PipelineSpec says where events come in, what becomes of them and which table they end in.
+//
+// +kubebuilder:validation:XValidation:rule="self.?ingress.?rsocket.?port.orValue(7000) == 0 || self.?ingress.?rsocket.?port.orValue(7000) != self.?ingress.?http.?port.orValue(7080)",message="ingress.http.port is the port of ingress.rsocket.port: give each door its own",fieldPath=".ingress.http.port"
+// +kubebuilder:validation:XValidation:rule="self.?observability.?metricsPort.orValue(9090) == 0 || self.?observability.?metricsPort.orValue(9090) != self.?ingress.?rsocket.?port.orValue(7000)",message="observability.metricsPort is the port of ingress.rsocket.port: give each door its own",fieldPath=".observability.metricsPort"
+// +kubebuilder:validation:XValidation:rule="self.?observability.?metricsPort.orValue(9090) == 0 || self.?observability.?metricsPort.orValue(9090) != self.?ingress.?http.?port.orValue(7080)",message="observability.metricsPort is the port of ingress.http.port: give each door its own",fieldPath=".observability.metricsPort"
+type PipelineSpec struct {
+	// The doors through which events come in.
+	// +optional
+	Ingress IngressSpec `json:"ingress,omitempty,omitzero"`
+
+	// How the table's columns follow the events.
+	// +optional
+	Schema SchemaSpec `json:"schema,omitempty,omitzero"`
+
+	// How much the pipeline may hold at once. What does not fit is not asked for, so producers wait.
+	// +optional
+	Flow FlowSpec `json:"flow,omitempty,omitzero"`
+
+	// Where the events end. Exactly one kind of sink; delta is the only one so far.
+	// +required
+	Sink SinkSpec `json:"sink"`
+
+	// What the pipeline tells about itself.
+	// +optional
+	Observability ObservabilitySpec `json:"observability,omitempty,omitzero"`
+}
+
+// IngressSpec names the doors.
+type IngressSpec struct {
+	// RSocket over TCP: channels, requests, fire-and-forget.
+	// +optional
+	RSocket RSocketDoor `json:"rsocket,omitempty,omitzero"`
+
+	// HTTP: one POST with JSON or NDJSON, answered after the commit.
+	// +optional
+	HTTP HTTPDoor `json:"http,omitempty,omitzero"`
+}
+
+// RSocketDoor listens for RSocket connections.
+type RSocketDoor struct {
+	// TCP port, 0 to 65535; 0 takes any free port. Default 7000.
+	// +optional
+	// +default=7000
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	Port *int32 `json:"port,omitempty"`
+}
+
+// HTTPDoor listens for HTTP requests.
+type HTTPDoor struct {
+	// TCP port, 0 to 65535; 0 takes any free port. Default 7080.
+	// +optional
+	// +default=7080
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	Port *int32 `json:"port,omitempty"`
+}
+
+// SchemaSpec says how columns follow the events. A field that is new in the events becomes a new column, its type taken
+// from its first value; the type of a column never changes.
+type SchemaSpec struct {
+	// What happens to a value that does not fit its column. Rescue (the default) puts it as JSON into the string column
+	// _rescued and keeps the event. Reject refuses the event and tells its producer.
+	// +optional
+	// +default="Rescue"
+	OnMismatch MismatchPolicy `json:"onMismatch,omitempty"`
+
+	// Largest number of columns, those inside of structs included, 1 to 10000. Fields beyond it go to _rescued, or their
+	// event is refused, as onMismatch says. Default 1000.
+	// +optional
+	// +default=1000
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	MaxColumns *int32 `json:"maxColumns,omitempty"`
+
+	// Columns that weir adds to every event: stream (_weir_stream, the name of its stream), seq (_weir_seq, the number of
+	// its payload in the stream) and received (_weir_received, when it came in). Default none.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=3
+	SystemColumns []SystemColumn `json:"systemColumns,omitempty"`
+}
+
+// MismatchPolicy says what happens to a value that does not fit its column.
+//
+// +kubebuilder:validation:Enum=Rescue;Reject
+type MismatchPolicy string
+
+// The policies.
+const (
+	MismatchRescue MismatchPolicy = "Rescue"
+	MismatchReject MismatchPolicy = "Reject"
+)
+
+// SystemColumn is a column that weir adds.
+//
+// +kubebuilder:validation:Enum=stream;seq;received
+type SystemColumn string
+
+// The system columns.
+const (
+	SystemColumnStream   SystemColumn = "stream"
+	SystemColumnSeq      SystemColumn = "seq"
+	SystemColumnReceived SystemColumn = "received"
+)
+
+// FlowSpec bounds what the pipeline holds.
+//
+// +kubebuilder:validation:XValidation:rule="quantity(string(self.memory)).asApproximateFloat() >= 16.0 * quantity(string(self.maxEventBytes)).asApproximateFloat()",message="memory is at least 16 times maxEventBytes: raise memory or lower maxEventBytes",fieldPath=".memory"
+type FlowSpec struct {
+	// Bytes for everything the pipeline holds: events on their way, columns, encoding; 32Mi to 1Ti. Default 256Mi.
+	// +optional
+	// +default="256Mi"
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('32Mi')) >= 0 && quantity(string(self)).compareTo(quantity('1Ti')) <= 0",message="32Mi to 1Ti"
+	Memory *resource.Quantity `json:"memory,omitempty"`
+
+	// Bytes of the largest event, 1Ki to 16Mi. A larger one is refused and its producer told. Default 1Mi.
+	// +optional
+	// +default="1Mi"
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('1Ki')) >= 0 && quantity(string(self)).compareTo(quantity('16Mi')) <= 0",message="1Ki to 16Mi"
+	MaxEventBytes *resource.Quantity `json:"maxEventBytes,omitempty"`
+
+	// Largest number of RSocket connections at once, 1 to 1000000. Further ones are refused. Default 10000.
+	// +optional
+	// +default=10000
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	MaxConnections *int32 `json:"maxConnections,omitempty"`
+}
+
+// SinkSpec is where the events end.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.delta)",message="a sink is required: set sink.delta.uri"
+type SinkSpec struct {
+	// A Delta Lake table.
+	// +optional
+	Delta *DeltaSink `json:"delta,omitempty"`
+}
+
+// DeltaSink is a Delta Lake table. It is made with the first commit if it is not there.
+//
+// +kubebuilder:validation:XValidation:rule="self.uri == oldSelf.uri",message="uri cannot change: make another Pipeline for another table"
+// +kubebuilder:validation:XValidation:rule="has(self.partitionBy) == has(oldSelf.partitionBy)",message="partitionBy cannot be added or removed: a table keeps its partition columns"
+type DeltaSink struct {
+	// The table's directory: a path or file:///path. A relative path starts at the working directory of weir. It cannot
+	// change.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[A-Za-z][A-Za-z0-9+.-]*:/') || self.startsWith('file:///')",message="only a path or file:///path is supported"
+	URI string `json:"uri"`
+
+	// Columns by whose values the table is split into directories, outermost first; at most 16. They cannot change.
+	// Default none.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="partitionBy cannot change: a table keeps its partition columns"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, b.lowerAscii() == a.lowerAscii()))",message="each column once: readers ignore case"
+	// +kubebuilder:validation:XValidation:rule="self.all(a, !a.matches('[ ,;{}()\\n\\t=]'))",message="no blank and none of , ; { } ( ) = in a column"
+	PartitionBy []string `json:"partitionBy,omitempty"`
+
+	// When a batch of events is committed. While a commit is under way the next batch grows.
+	// +optional
+	Batch BatchSpec `json:"batch,omitempty,omitzero"`
+
+	// Compression of the data files: Zstd (the default, smallest), Snappy (least CPU) or None.
+	// +optional
+	// +default="Zstd"
+	Compression Compression `json:"compression,omitempty"`
+}
+
+// BatchSpec says when a batch is committed: when any one of its bounds is reached.
+type BatchSpec struct {
+	// Records, 1 to 100000000. Default 1000.
+	// +optional
+	// +default=1000
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000000
+	MaxRecords *int32 `json:"maxRecords,omitempty"`
+
+	// Age of the oldest record as a duration such as 500ms, 5s or 1m; 1ms to 1h. Default 5s.
+	// +optional
+	// +default="5s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=duration
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1ms') && duration(self) <= duration('1h')",message="1ms to 1h"
+	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
+
+	// Bytes of payload in the growing batch, 64Ki to 16Gi; a quarter of flow.memory bounds it too. Default 64Mi.
+	// +optional
+	// +default="64Mi"
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('64Ki')) >= 0 && quantity(string(self)).compareTo(quantity('16Gi')) <= 0",message="64Ki to 16Gi"
+	MaxBytes *resource.Quantity `json:"maxBytes,omitempty"`
+}
+
+// Compression is a compression of data files.
+//
+// +kubebuilder:validation:Enum=Zstd;Snappy;None
+type Compression string
+
+// The compressions.
+const (
+	CompressionZstd   Compression = "Zstd"
+	CompressionSnappy Compression = "Snappy"
+	CompressionNone   Compression = "None"
+)
+
+// ObservabilitySpec is what the pipeline tells about itself.
+type ObservabilitySpec struct {
+	// TCP port of /metrics, /livez and /readyz, 0 to 65535; 0 takes any free port. Default 9090.
+	// +optional
+	// +default=9090
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=65535
+	MetricsPort *int32 `json:"metricsPort,omitempty"`
+}
+
+// PipelineStatus is what a cluster saw of the pipeline.
+type PipelineStatus struct {
+	// The metadata.generation that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// The latest observations, one for each type.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
