@@ -1,0 +1,298 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/weir-dev/weir/delta/column"
+	"github.com/weir-dev/weir/delta/parquet"
+	"github.com/weir-dev/weir/delta/store"
+)
+
+// maxSidecars bounds the side files of a V2 checkpoint.
+const maxSidecars = 100_000
+
+// readCheckpoint replays the files of one checkpoint into s.
+func readCheckpoint(ctx context.Context, st store.Store, files []logFile, s *state) error {
+	var sidecars []sidecar
+	apply := func(a *action) error {
+		if a.Sidecar == nil {
+			s.apply(a)
+			return nil
+		}
+		if sidecars = append(sidecars, *a.Sidecar); len(sidecars) > maxSidecars {
+			return fmt.Errorf("more than %d sidecars", maxSidecars)
+		}
+		return nil
+	}
+	for _, f := range files {
+		if err := readCheckpointFile(ctx, st, f.key, apply); err != nil {
+			return err
+		}
+	}
+	for _, side := range sidecars {
+		key, err := sidecarKey(side.Path)
+		if err == nil {
+			err = readCheckpointFile(ctx, st, key, func(a *action) error {
+				s.apply(a)
+				return nil
+			})
+		}
+		if err != nil {
+			return fmt.Errorf("sidecar: %w", err)
+		}
+	}
+	return nil
+}
+
+// readCheckpointFile hands the actions of one file to apply. Errors: *CorruptLogError, those of apply and of the store.
+func readCheckpointFile(ctx context.Context, st store.Store, key string, apply func(*action) error) error {
+	if isJSON(key) {
+		return readJSONCheckpoint(ctx, st, key, apply)
+	}
+	r, err := st.Open(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }() // only read
+	f, err := parquet.Open(r, r.Size())
+	if err != nil {
+		return checkpointError(key, err)
+	}
+	for b, err := range f.Read(ctx, readSchema) {
+		if err != nil {
+			return checkpointError(key, err)
+		}
+		d := newCheckpointDecoder(b)
+		for row := range b.Rows {
+			a := d.action(row)
+			if err := a.check(); err != nil {
+				return &CorruptLogError{Key: key, Err: err}
+			}
+			if err := apply(&a); err != nil {
+				return &CorruptLogError{Key: key, Err: err}
+			}
+		}
+	}
+	return nil
+}
+
+// checkpointError tells a corrupt file from a failing store.
+func checkpointError(key string, err error) error {
+	if errors.Is(err, parquet.ErrCorrupt) || errors.Is(err, parquet.ErrMisfit) {
+		return &CorruptLogError{Key: key, Err: err}
+	}
+	return fmt.Errorf("read %s: %w", key, err)
+}
+
+func readJSONCheckpoint(ctx context.Context, st store.Store, key string, apply func(*action) error) error {
+	data, err := readObject(ctx, st, key, maxEntryBytes)
+	if err != nil {
+		return err
+	}
+	for a, err := range eachAction(key, data) {
+		if err != nil {
+			return err
+		}
+		if err := apply(&a); err != nil {
+			return &CorruptLogError{Key: key, Err: err}
+		}
+	}
+	return nil
+}
+
+// checkpointDecoder turns the rows of a batch of readSchema into actions.
+type checkpointDecoder struct {
+	txn, add, remove, metadata, protocol, domain, sidecar fields
+}
+
+func newCheckpointDecoder(b *column.Batch) *checkpointDecoder {
+	c := make([]fields, len(b.Columns))
+	for i, v := range b.Columns {
+		c[i] = newFields(v)
+	}
+	return &checkpointDecoder{
+		c[txnColumn], c[addColumn], c[removeColumn], c[metadataColumn], c[protocolColumn], c[domainColumn], c[domainColumn+1],
+	}
+}
+
+func (d *checkpointDecoder) action(row int) action {
+	var a action
+	switch {
+	case d.add.has(row):
+		a.Add = decodeAdd(d.add.at(row))
+	case d.remove.has(row):
+		a.Remove = decodeRemove(d.remove.at(row))
+	case d.txn.has(row):
+		v := d.txn.at(row)
+		a.Txn = &Txn{AppID: v.text(), Version: v.long(), LastUpdated: v.maybeLong()}
+	case d.metadata.has(row):
+		a.Metadata = decodeMetadata(d.metadata.at(row))
+	case d.protocol.has(row):
+		v := d.protocol.at(row)
+		a.Protocol = &Protocol{MinReaderVersion: v.int(), MinWriterVersion: v.int(), ReaderFeatures: v.list(), WriterFeatures: v.list()}
+	case d.domain.has(row):
+		v := d.domain.at(row)
+		a.DomainMetadata = &DomainMetadata{Domain: v.text(), Configuration: v.text(), Removed: v.bool()}
+	case d.sidecar.has(row):
+		v := d.sidecar.at(row)
+		a.Sidecar = &sidecar{Path: v.text(), SizeInBytes: v.long()}
+	}
+	return a
+}
+
+func decodeAdd(v *values) *Add {
+	return &Add{
+		Path: v.text(), PartitionValues: v.strings(), Size: v.long(), ModificationTime: v.long(), DataChange: v.bool(),
+		Stats: v.text(), Tags: v.strings(), DeletionVector: v.deletionVector(), BaseRowID: v.maybeLong(),
+		DefaultRowCommitVersion: v.maybeLong(), ClusteringProvider: v.text(),
+	}
+}
+
+func decodeRemove(v *values) *Remove {
+	return &Remove{
+		Path: v.text(), DeletionTimestamp: v.long(), DataChange: v.bool(), ExtendedFileMetadata: v.bool(),
+		PartitionValues: v.strings(), Size: v.long(), Tags: v.strings(), DeletionVector: v.deletionVector(),
+		BaseRowID: v.maybeLong(), DefaultRowCommitVersion: v.maybeLong(),
+	}
+}
+
+func decodeMetadata(v *values) *Metadata {
+	m := &Metadata{ID: v.text(), Name: v.text(), Description: v.text()}
+	if format := v.group(); format != nil {
+		m.Format = Format{Provider: format.text(), Options: format.strings()}
+	}
+	m.SchemaString, m.PartitionColumns, m.Configuration, m.CreatedTime = v.text(), v.list(), v.strings(), v.maybeLong()
+	return m
+}
+
+// fields is a vector with the place of each slot's value, and likewise what is below it.
+type fields struct {
+	v        *column.Vector
+	place    []int32 // by slot; -1 for null
+	children []fields
+}
+
+func newFields(v *column.Vector) fields {
+	f := fields{v: v, place: v.Positions(nil)}
+	for _, c := range v.Children {
+		f.children = append(f.children, newFields(c))
+	}
+	return f
+}
+
+func (f *fields) has(slot int) bool { return f.place[slot] >= 0 }
+
+// at begins reading the struct in a valid slot.
+func (f *fields) at(slot int) *values { return &values{f: f, slot: int(f.place[slot])} }
+
+// values reads a struct field by field, in the order of the schema. What is null reads as the zero value.
+type values struct {
+	f    *fields
+	slot int // in the children
+	next int
+}
+
+// field is the next field and where its value is, -1 for null.
+func (v *values) field() (*fields, int) {
+	c := &v.f.children[v.next]
+	v.next++
+	return c, int(c.place[v.slot])
+}
+
+func (v *values) text() string {
+	c, p := v.field()
+	if p < 0 {
+		return ""
+	}
+	return string(c.v.BytesAt(p))
+}
+
+func (v *values) long() int64 {
+	c, p := v.field()
+	if p < 0 {
+		return 0
+	}
+	return c.v.Int64s[p]
+}
+
+func (v *values) maybeLong() *int64 {
+	c, p := v.field()
+	if p < 0 {
+		return nil
+	}
+	n := c.v.Int64s[p]
+	return &n
+}
+
+func (v *values) int() int32 {
+	c, p := v.field()
+	if p < 0 {
+		return 0
+	}
+	return c.v.Int32s[p]
+}
+
+func (v *values) bool() bool {
+	c, p := v.field()
+	return p >= 0 && c.v.Bools[p]
+}
+
+// strings is a map; a null value in it reads as the empty string.
+func (v *values) strings() map[string]string {
+	c, p := v.field()
+	if p < 0 {
+		return nil
+	}
+	m := make(map[string]string, c.v.Offsets[p+1]-c.v.Offsets[p])
+	key, value := &c.children[0], &c.children[1]
+	for e := c.v.Offsets[p]; e < c.v.Offsets[p+1]; e++ {
+		text := ""
+		if at := value.place[e]; at >= 0 {
+			text = string(value.v.BytesAt(int(at)))
+		}
+		if at := key.place[e]; at >= 0 {
+			m[string(key.v.BytesAt(int(at)))] = text
+		}
+	}
+	return m
+}
+
+func (v *values) list() []string {
+	c, p := v.field()
+	if p < 0 {
+		return nil
+	}
+	list := make([]string, 0, c.v.Offsets[p+1]-c.v.Offsets[p])
+	elem := &c.children[0]
+	for e := c.v.Offsets[p]; e < c.v.Offsets[p+1]; e++ {
+		if at := elem.place[e]; at >= 0 {
+			list = append(list, string(elem.v.BytesAt(int(at))))
+		}
+	}
+	return list
+}
+
+// group begins reading a nested struct; nil if it is null.
+func (v *values) group() *values {
+	c, p := v.field()
+	if p < 0 {
+		return nil
+	}
+	return &values{f: c, slot: p}
+}
+
+func (v *values) deletionVector() *DeletionVector {
+	d := v.group()
+	if d == nil {
+		return nil
+	}
+	dv := &DeletionVector{StorageType: d.text(), PathOrInlineDV: d.text()}
+	if c, p := d.field(); p >= 0 {
+		offset := c.v.Int32s[p]
+		dv.Offset = &offset
+	}
+	dv.SizeInBytes, dv.Cardinality = d.int(), d.long()
+	return dv
+}

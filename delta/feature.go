@@ -1,0 +1,173 @@
+package delta
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weir-dev/weir/delta/schema"
+)
+
+// The protocol that new tables get: every reader opens it.
+const (
+	defaultReaderVersion = 1
+	defaultWriterVersion = 2
+)
+
+// The versions from which on features are listed by name.
+const (
+	featureReaderVersion = 3
+	featureWriterVersion = 7
+)
+
+// readable are the reader features that change nothing for this reader, or that it honours.
+var readable = map[string]bool{
+	"vacuumProtocolCheck":  true, // concerns VACUUM alone
+	"timestampNtz":         true,
+	"columnMapping":        true,
+	"deletionVectors":      true,
+	"typeWidening":         true, // what the Parquet reader cannot widen it refuses
+	"typeWidening-preview": true,
+	"v2Checkpoint":         true,
+}
+
+// writable are the writer features that may be in a table that this writer appends to. Those that matter only when they
+// are in use are checked by activeFeatures.
+var writable = map[string]bool{
+	"appendOnly":          true,
+	"invariants":          true,
+	"checkConstraints":    true,
+	"generatedColumns":    true,
+	"allowColumnDefaults": true,
+	"changeDataFeed":      true,
+	"identityColumns":     true,
+	"vacuumProtocolCheck": true,
+	"timestampNtz":        true,
+	"domainMetadata":      true,
+	"inCommitTimestamp":   true,
+	"columnMapping":       true,
+	"deletionVectors":     true, // files with one are kept as they are
+	"v2Checkpoint":        true, // classic checkpoints are allowed
+}
+
+// inCommitTimestamps says whether commits carry a time that never goes back.
+func (s *state) inCommitTimestamps() bool {
+	return isTrue(s.metadata.Configuration["delta.enableInCommitTimestamps"]) && slices.Contains(s.protocol.WriterFeatures, "inCommitTimestamp")
+}
+
+// protocolWith is the protocol of a new table that has the given features, besides those of the default protocol.
+func protocolWith(features []string) *Protocol {
+	if len(features) == 0 {
+		return &Protocol{MinReaderVersion: defaultReaderVersion, MinWriterVersion: defaultWriterVersion}
+	}
+	p := &Protocol{
+		MinReaderVersion: defaultReaderVersion, MinWriterVersion: featureWriterVersion,
+		WriterFeatures: append([]string{"appendOnly", "invariants"}, features...),
+	}
+	for _, f := range features {
+		if readable[f] {
+			p.MinReaderVersion = featureReaderVersion
+			p.ReaderFeatures = append(p.ReaderFeatures, f)
+		}
+	}
+	return p
+}
+
+// CheckWritable says whether this package can commit to the table as it is; a Commit would say the same. Error:
+// *UnsupportedFeatureError.
+func (s *Snapshot) CheckWritable() error {
+	return checkWritable(s.state.protocol, s.state.metadata, s.state.schema)
+}
+
+// checkReadable refuses tables that this reader would misread. Error: *UnsupportedFeatureError.
+func checkReadable(p *Protocol, m *Metadata) error {
+	switch {
+	case p.MinReaderVersion < 1:
+		return &CorruptLogError{Err: fmt.Errorf("reader version %d", p.MinReaderVersion)}
+	case p.MinReaderVersion > featureReaderVersion:
+		return &UnsupportedFeatureError{Feature: fmt.Sprintf("reader version %d", p.MinReaderVersion)}
+	case p.MinReaderVersion == featureReaderVersion:
+		for _, f := range p.ReaderFeatures {
+			if !readable[f] {
+				return &UnsupportedFeatureError{Feature: f}
+			}
+		}
+	}
+	if provider := m.Format.Provider; provider != "" && provider != "parquet" {
+		return &UnsupportedFeatureError{Feature: "format " + provider}
+	}
+	return nil
+}
+
+// checkWritable refuses tables whose rules this writer could break. Error: *UnsupportedFeatureError.
+func checkWritable(p *Protocol, m *Metadata, s *schema.Type) error {
+	if p.MinWriterVersion > featureWriterVersion {
+		return &UnsupportedFeatureError{Feature: fmt.Sprintf("writer version %d", p.MinWriterVersion), Write: true}
+	}
+	if p.MinWriterVersion == featureWriterVersion {
+		for _, f := range p.WriterFeatures {
+			if !writable[f] {
+				return &UnsupportedFeatureError{Feature: f, Write: true}
+			}
+		}
+	}
+	if f := activeFeature(m, s); f != "" {
+		return &UnsupportedFeatureError{Feature: f, Write: true}
+	}
+	return nil
+}
+
+// activeFeature names something in use that asks a writer to evaluate expressions or to make up values, which this one
+// cannot. Empty: nothing.
+func activeFeature(m *Metadata, s *schema.Type) string {
+	for _, key := range slices.Sorted(maps.Keys(m.Configuration)) {
+		value := m.Configuration[key]
+		switch {
+		case strings.HasPrefix(key, "delta.constraints."):
+			return "CHECK constraint " + strings.TrimPrefix(key, "delta.constraints.")
+		case key == mappingMode && value != "none":
+			return "columnMapping"
+		case strings.HasPrefix(key, "delta.enableIcebergCompat") && isTrue(value),
+			key == "delta.enableRowTracking" && isTrue(value):
+			return strings.TrimPrefix(key, "delta.")
+		}
+	}
+	return activeFieldFeature(s, "")
+}
+
+// fieldFeatures are the members of a field's metadata that ask something of a writer.
+var fieldFeatures = map[string]string{
+	"delta.invariants":           "column invariant",
+	"delta.generationExpression": "generated column",
+	"delta.identity.start":       "identity column",
+	"delta.identity.step":        "identity column",
+	"CURRENT_DEFAULT":            "default value of column",
+}
+
+func activeFieldFeature(t *schema.Type, path string) string {
+	if t == nil {
+		return ""
+	}
+	for _, f := range t.Fields {
+		full := strings.TrimPrefix(path+"."+f.Name, ".")
+		for _, key := range slices.Sorted(maps.Keys(f.Metadata)) {
+			if what, ok := fieldFeatures[key]; ok {
+				return what + " " + full
+			}
+		}
+		if found := activeFieldFeature(f.Type, full); found != "" {
+			return found
+		}
+	}
+	if found := activeFieldFeature(t.Key, path); found != "" {
+		return found
+	}
+	return activeFieldFeature(t.Elem, path)
+}
+
+func isTrue(value string) bool {
+	ok, err := strconv.ParseBool(strings.ToLower(value))
+	return ok && err == nil
+}

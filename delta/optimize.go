@@ -1,0 +1,215 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/weir-dev/weir/delta/column"
+	"github.com/weir-dev/weir/delta/parquet"
+)
+
+// OptimizeOptions say how [Table.Optimize] packs files. The zero value is useful.
+type OptimizeOptions struct {
+	TargetSize int64             // bytes of a file; 0 means delta.targetFileSize, or 128 MiB
+	Where      func(a *Add) bool // which files to look at; nil means all
+	Memory     int64             // bytes of rows held at a time; 0 means 256 MiB. A file gets no more rows than fit.
+	RoundBytes int64             // of the files that one commit replaces; 0 means 1 GiB
+	Parquet    parquet.WriterOptions
+}
+
+func (o OptimizeOptions) withDefaults(s *Snapshot) OptimizeOptions {
+	if o.TargetSize <= 0 {
+		o.TargetSize = s.sizeProperty("delta.targetFileSize", 128<<20)
+	}
+	if o.Memory <= 0 {
+		o.Memory = 256 << 20
+	}
+	if o.RoundBytes <= 0 {
+		o.RoundBytes = 1 << 30
+	}
+	return o
+}
+
+// OptimizeResult says what [Table.Optimize] did.
+type OptimizeResult struct {
+	Commits                  int
+	FilesAdded, FilesRemoved int
+	BytesAdded, BytesRemoved int64
+}
+
+// Optimize packs small files of a partition into larger ones. The rows stay as they are, in the order in which the files
+// were made, so the commits say dataChange = false and streams that follow the table do not see them. Appends by others
+// go on meanwhile. The old files stay until they are vacuumed.
+//
+// Errors: those of [Snapshot.Read], [Table.WriteData] and [Table.Commit]; a *ConflictError if someone else removed one of the
+// files or changed the metadata. What was committed before the error is in the result and stays.
+func (t *Table) Optimize(ctx context.Context, o OptimizeOptions) (OptimizeResult, error) {
+	var done OptimizeResult
+	s, err := t.Update(ctx)
+	if err != nil {
+		return done, err
+	}
+	if err := checkWritable(s.protocol, s.metadata, s.schema); err != nil {
+		return done, err
+	}
+	o = o.withDefaults(s)
+	for round := range rounds(s.bins(o), o.RoundBytes) {
+		if err := t.optimizeRound(ctx, s, o, round, &done); err != nil {
+			return done, fmt.Errorf("optimize: %w", err)
+		}
+	}
+	return done, nil
+}
+
+// bin is files of one partition to be packed into one.
+type bin []*Add
+
+func (b bin) size() (n int64) {
+	for _, a := range b {
+		n += a.Size
+	}
+	return n
+}
+
+// bins are the files worth packing: neighbours in time, of one partition, which together stay below the target size.
+func (s *Snapshot) bins(o OptimizeOptions) []bin {
+	byPartition := map[string][]*Add{}
+	for _, a := range s.inOrder() {
+		if a.Size < o.TargetSize && (o.Where == nil || o.Where(a)) {
+			key := partitionKey(a.PartitionValues)
+			byPartition[key] = append(byPartition[key], a)
+		}
+	}
+	var bins []bin
+	for _, key := range slices.Sorted(maps.Keys(byPartition)) {
+		var b bin
+		size := int64(0)
+		for _, a := range byPartition[key] {
+			if size+a.Size > o.TargetSize {
+				bins = append(bins, b)
+				b, size = nil, 0
+			}
+			b = append(b, a)
+			size += a.Size
+		}
+		bins = append(bins, b)
+	}
+	return slices.DeleteFunc(bins, func(b bin) bool { return len(b) < 2 })
+}
+
+// partitionKey is the same for two files if and only if they are of one partition.
+func partitionKey(values PartitionValues) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		b.WriteString(strconv.Quote(name))
+		b.WriteString(strconv.Quote(values[name]))
+	}
+	return b.String()
+}
+
+// rounds splits bins into runs of about the given size.
+func rounds(bins []bin, bytes int64) func(yield func([]bin) bool) {
+	return func(yield func([]bin) bool) {
+		start, size := 0, int64(0)
+		for i, b := range bins {
+			if size += b.size(); size >= bytes || i == len(bins)-1 {
+				if !yield(bins[start : i+1]) {
+					return
+				}
+				start, size = i+1, 0
+			}
+		}
+	}
+}
+
+// optimizeRound packs some bins and commits the result.
+func (t *Table) optimizeRound(ctx context.Context, s *Snapshot, o OptimizeOptions, bins []bin, done *OptimizeResult) error {
+	w := t.newDataWriter(s.schema, s.metadata.PartitionColumns, o.Parquet)
+	tx := Transaction{
+		Operation: "OPTIMIZE", Parameters: map[string]any{"predicate": "[]", "zOrderBy": "[]", "auto": false},
+		Base: s, Isolation: SnapshotIsolation,
+	}
+	round := OptimizeResult{Commits: 1}
+	for _, b := range bins {
+		if err := w.pack(ctx, s, b, o.Memory); err != nil {
+			return errors.Join(err, w.undo(ctx))
+		}
+		for _, a := range b {
+			tx.Removes = append(tx.Removes, a.remove(false))
+			round.FilesRemoved++
+			round.BytesRemoved += a.Size
+		}
+	}
+	for _, a := range w.adds {
+		a.DataChange = false
+		tx.Adds = append(tx.Adds, a)
+		round.FilesAdded++
+		round.BytesAdded += a.Size
+	}
+	tx.Metrics = round.metrics()
+	_, err := t.Commit(ctx, func(context.Context, *Snapshot) (*Transaction, error) {
+		again := tx
+		return &again, nil
+	})
+	if _, unknown := errors.AsType[*UnknownOutcomeError](err); err != nil && !unknown {
+		return errors.Join(err, w.undo(ctx)) // no commit names them
+	}
+	if err == nil {
+		done.add(round)
+	}
+	return err
+}
+
+func (r *OptimizeResult) add(o OptimizeResult) {
+	r.Commits += o.Commits
+	r.FilesAdded += o.FilesAdded
+	r.FilesRemoved += o.FilesRemoved
+	r.BytesAdded += o.BytesAdded
+	r.BytesRemoved += o.BytesRemoved
+}
+
+func (r *OptimizeResult) metrics() map[string]string {
+	return map[string]string{
+		"numAddedFiles": strconv.Itoa(r.FilesAdded), "numRemovedFiles": strconv.Itoa(r.FilesRemoved),
+		"numAddedBytes": strconv.FormatInt(r.BytesAdded, 10), "numRemovedBytes": strconv.FormatInt(r.BytesRemoved, 10),
+	}
+}
+
+// pack writes the rows of a bin, as one file unless they need more memory than allowed.
+func (w *dataWriter) pack(ctx context.Context, s *Snapshot, b bin, memory int64) error {
+	held, bytes := []*column.Batch{}, int64(0)
+	flush := func() error {
+		if len(held) == 0 {
+			return nil
+		}
+		p := partition{values: b[0].PartitionValues}
+		for _, h := range held {
+			p.of = append(p.of, rowSet{batch: h})
+		}
+		held, bytes = nil, 0
+		return w.write(ctx, p)
+	}
+	for _, a := range b {
+		for rows, err := range s.readOne(ctx, a) {
+			if err != nil {
+				return err
+			}
+			if rows.Rows == 0 {
+				continue
+			}
+			held = append(held, rows)
+			if bytes += rows.Bytes(); bytes < memory {
+				continue
+			}
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}

@@ -1,0 +1,223 @@
+package delta
+
+import (
+	"hash/maphash"
+	"iter"
+	"math/bits"
+	"slices"
+)
+
+// pmap is a persistent map by string: set and remove make a new map that shares all but O(log n) of the old one, which
+// stays as it was. So a snapshot of 100,000 files advances by one commit without copying them, and commit latency does
+// not grow with the table. It is a hash array mapped trie (Bagwell, Ideal Hash Trees, 2001); the hash is seeded per
+// process, so that nobody can choose keys that collide.
+//
+// While many entries are set at once, [pmap.editing] saves the copies: nodes made under an edit are changed in place by
+// it, and by it alone.
+//
+// The zero pmap is empty.
+type pmap[V any] struct {
+	root *pnode[V]
+	len  int
+	edit *pedit // nil: every change copies
+}
+
+// pedit is the identity of an edit; it must not be of size zero, whose pointers may all be equal.
+type pedit struct{ _ byte }
+
+// editing is m for a run of changes of which only the last result is used. The maps that m was made from stay as they are.
+func (m pmap[V]) editing() pmap[V] { return pmap[V]{m.root, m.len, new(pedit)} }
+
+// settled is m with every later change a copy again.
+func (m pmap[V]) settled() pmap[V] { return pmap[V]{m.root, m.len, nil} }
+
+// pnode is a leaf (keys share hash) or a branch on 5 bits of the hash.
+type pnode[V any] struct {
+	edit     *pedit // that may change the node in place; nil: none
+	bitmap   uint32 // of the slots that children fills, in order; 0 in a leaf
+	children []*pnode[V]
+
+	hash    uint64 // leaf
+	entries []pentry[V]
+}
+
+type pentry[V any] struct {
+	key   string
+	value V
+}
+
+const pbits = 5
+
+var pseed = maphash.MakeSeed()
+
+func phash(key string) uint64 { return maphash.String(pseed, key) }
+
+func (m pmap[V]) get(key string) (V, bool) {
+	h := phash(key)
+	n := m.root
+	for shift := 0; n != nil; shift += pbits {
+		if n.bitmap == 0 {
+			if n.hash == h {
+				if i := n.index(key); i >= 0 {
+					return n.entries[i].value, true
+				}
+			}
+			break
+		}
+		bit := slot(h, shift)
+		if n.bitmap&bit == 0 {
+			break
+		}
+		n = n.children[n.position(bit)]
+	}
+	var none V
+	return none, false
+}
+
+func slot(h uint64, shift int) uint32 { return 1 << (h >> shift & (1<<pbits - 1)) }
+
+func (n *pnode[V]) position(bit uint32) int { return bits.OnesCount32(n.bitmap & (bit - 1)) }
+
+func (n *pnode[V]) index(key string) int {
+	for i := range n.entries {
+		if n.entries[i].key == key {
+			return i
+		}
+	}
+	return -1
+}
+
+func (m pmap[V]) set(key string, v V) pmap[V] {
+	root, grown := m.root.set(m.edit, 0, phash(key), pentry[V]{key, v})
+	if grown {
+		return pmap[V]{root, m.len + 1, m.edit}
+	}
+	return pmap[V]{root, m.len, m.edit}
+}
+
+// own is n if the edit may change it, and otherwise a copy with room for another child.
+func (n *pnode[V]) own(edit *pedit) *pnode[V] {
+	if edit != nil && n.edit == edit {
+		return n
+	}
+	return &pnode[V]{edit: edit, bitmap: n.bitmap, children: append(make([]*pnode[V], 0, len(n.children)+1), n.children...)}
+}
+
+func (n *pnode[V]) set(edit *pedit, shift int, h uint64, e pentry[V]) (*pnode[V], bool) {
+	if n == nil {
+		return &pnode[V]{edit: edit, hash: h, entries: []pentry[V]{e}}, true
+	}
+	if n.bitmap == 0 {
+		return n.setLeaf(edit, shift, h, e)
+	}
+	bit := slot(h, shift)
+	i := n.position(bit)
+	out := n.own(edit)
+	if n.bitmap&bit == 0 {
+		out.bitmap |= bit
+		out.children = slices.Insert(out.children, i, &pnode[V]{edit: edit, hash: h, entries: []pentry[V]{e}})
+		return out, true
+	}
+	child, grown := out.children[i].set(edit, shift+pbits, h, e)
+	out.children[i] = child
+	return out, grown
+}
+
+func (n *pnode[V]) setLeaf(edit *pedit, shift int, h uint64, e pentry[V]) (*pnode[V], bool) {
+	if n.hash != h { // a branch takes the leaf's place
+		branch := &pnode[V]{edit: edit, bitmap: slot(n.hash, shift), children: []*pnode[V]{n}}
+		return branch.set(edit, shift, h, e)
+	}
+	out := &pnode[V]{edit: edit, hash: h, entries: append(make([]pentry[V], 0, len(n.entries)+1), n.entries...)}
+	if i := n.index(e.key); i >= 0 {
+		out.entries[i] = e
+		return out, false
+	}
+	out.entries = append(out.entries, e)
+	return out, true
+}
+
+func (m pmap[V]) remove(key string) pmap[V] {
+	root, found := m.root.remove(0, phash(key), key)
+	if !found {
+		return m
+	}
+	return pmap[V]{root, m.len - 1, m.edit}
+}
+
+func (n *pnode[V]) remove(shift int, h uint64, key string) (*pnode[V], bool) {
+	if n == nil {
+		return nil, false
+	}
+	if n.bitmap == 0 {
+		return n.removeLeaf(h, key)
+	}
+	bit := slot(h, shift)
+	if n.bitmap&bit == 0 {
+		return n, false
+	}
+	i := n.position(bit)
+	child, found := n.children[i].remove(shift+pbits, h, key)
+	if !found {
+		return n, false
+	}
+	if child != nil {
+		if child.bitmap == 0 && len(n.children) == 1 {
+			return child, true // a branch with one leaf is that leaf
+		}
+		out := &pnode[V]{bitmap: n.bitmap, children: append(make([]*pnode[V], 0, len(n.children)), n.children...)}
+		out.children[i] = child
+		return out, true
+	}
+	return n.without(i, bit), true
+}
+
+func (n *pnode[V]) without(i int, bit uint32) *pnode[V] {
+	if len(n.children) == 1 {
+		return nil
+	}
+	if len(n.children) == 2 && n.children[1-i].bitmap == 0 {
+		return n.children[1-i]
+	}
+	out := &pnode[V]{bitmap: n.bitmap &^ bit, children: make([]*pnode[V], 0, len(n.children)-1)}
+	out.children = append(append(out.children, n.children[:i]...), n.children[i+1:]...)
+	return out
+}
+
+func (n *pnode[V]) removeLeaf(h uint64, key string) (*pnode[V], bool) {
+	i := -1
+	if n.hash == h {
+		i = n.index(key)
+	}
+	switch {
+	case i < 0:
+		return n, false
+	case len(n.entries) == 1:
+		return nil, true
+	}
+	out := &pnode[V]{hash: h, entries: make([]pentry[V], 0, len(n.entries)-1)}
+	out.entries = append(append(out.entries, n.entries[:i]...), n.entries[i+1:]...)
+	return out, true
+}
+
+// all yields the entries in no particular order.
+func (m pmap[V]) all() iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) { m.root.each(yield) }
+}
+
+func (n *pnode[V]) each(yield func(string, V) bool) bool {
+	if n == nil {
+		return true
+	}
+	for i := range n.entries {
+		if !yield(n.entries[i].key, n.entries[i].value) {
+			return false
+		}
+	}
+	for _, c := range n.children {
+		if !c.each(yield) {
+			return false
+		}
+	}
+	return true
+}
