@@ -1,0 +1,211 @@
+package commit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/weir-dev/weir/delta"
+	"github.com/weir-dev/weir/delta/column"
+	"github.com/weir-dev/weir/delta/parquet"
+	"github.com/weir-dev/weir/delta/schema"
+	"github.com/weir-dev/weir/delta/store"
+	"github.com/weir-dev/weir/ingestor/event"
+)
+
+// Settings of a table and its committer.
+type Settings struct {
+	Store       store.Store
+	PartitionBy []string // top-level columns; only used when the table is created
+	Engine      string   // engineInfo of commits, such as "weir/0.1.0"
+	Parquet     parquet.WriterOptions
+}
+
+// Local is the committer of a table in the owner's process. Submit is called by one goroutine, Open and Leave by any.
+type Local struct {
+	set     Settings
+	streams streams
+	table   atomic.Pointer[delta.Table] // nil until the table exists
+}
+
+// NewLocal opens the table, if there is one; without one it is made by the first submission that holds a file.
+func NewLocal(ctx context.Context, set Settings) (*Local, error) {
+	l := &Local{set: set, streams: streams{byName: map[string]*stream{}}}
+	t, err := delta.Open(ctx, set.Store, delta.Options{EngineInfo: set.Engine})
+	switch {
+	case errors.Is(err, delta.ErrNotATable):
+		return l, nil
+	case err != nil:
+		return nil, fmt.Errorf("open table %s: %w", set.Store, err)
+	}
+	err = t.Snapshot().CheckWritable()
+	if err == nil {
+		err = checkPartitioning(t.Snapshot().PartitionColumns(), set.PartitionBy)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("table %s: %w", set.Store, err), t.Close(ctx))
+	}
+	l.table.Store(t)
+	return l, nil
+}
+
+// checkPartitioning refuses a Pipeline whose partitioning is not the table's; an empty wish takes the table's.
+func checkPartitioning(have, want []string) error {
+	if len(want) == 0 {
+		return nil
+	}
+	if fmt.Sprint(have) != fmt.Sprint(want) {
+		return fmt.Errorf("is partitioned by %v and the pipeline says partitionBy %v; a table's partitioning is fixed when it is made: change partitionBy or write to a new table", have, want)
+	}
+	return nil
+}
+
+// Schema is the schema of the table as last seen, nil before there is one.
+func (l *Local) Schema() *schema.Type {
+	if t := l.table.Load(); t != nil {
+		return t.Snapshot().Schema()
+	}
+	return nil
+}
+
+// Version is the table's version as last seen, -1 before there is one.
+func (l *Local) Version() int64 {
+	if t := l.table.Load(); t != nil {
+		return t.Snapshot().Version()
+	}
+	return -1
+}
+
+// Open implements [Committer]. It answers from memory.
+func (l *Local) Open(ctx context.Context, r OpenRequest) (Opened, error) {
+	return l.streams.open(ctx, r)
+}
+
+// Leave implements [Committer].
+func (l *Local) Leave(id event.StreamID) { l.streams.leave(id) }
+
+// Write writes the files of a submission under schema s, creating the table if this is its first data.
+func (l *Local) Write(ctx context.Context, s *schema.Type, batches []*column.Batch) ([]delta.Add, error) {
+	if l.table.Load() == nil {
+		if err := l.create(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	t := l.table.Load()
+	by := t.Snapshot().PartitionColumns()
+	adds, err := t.WriteData(ctx, withPartitions(s, by), by, batches, l.set.Parquet)
+	if err != nil {
+		return nil, fmt.Errorf("write data files: %w", err)
+	}
+	return adds, nil
+}
+
+func (l *Local) create(ctx context.Context, s *schema.Type) error {
+	t, err := delta.Create(ctx, l.set.Store, delta.CreateOptions{
+		Schema:           withPartitions(s, l.set.PartitionBy),
+		PartitionColumns: l.set.PartitionBy,
+		EngineInfo:       l.set.Engine,
+	})
+	if errors.Is(err, delta.ErrExist) { // another writer was first
+		t, err = delta.Open(ctx, l.set.Store, delta.Options{EngineInfo: l.set.Engine})
+	}
+	if err != nil {
+		return fmt.Errorf("create table %s: %w", l.set.Store, err)
+	}
+	l.table.Store(t)
+	return nil
+}
+
+// withPartitions adds partition columns that the first records did not have, as strings.
+func withPartitions(s *schema.Type, partitionBy []string) *schema.Type {
+	out := *s
+	for _, name := range partitionBy {
+		if _, ok := s.Field(name); !ok {
+			out.Fields = append(slices.Clip(out.Fields),
+				schema.Field{Name: name, Type: &schema.Type{Kind: schema.String}, Nullable: true})
+		}
+	}
+	return &out
+}
+
+// newerSchema leaves the build callback when the files do not fit the table any more.
+type newerSchema struct{ table *schema.Type }
+
+func (e *newerSchema) Error() string { return "the table's schema has moved on" }
+
+// Submit implements [Committer].
+func (l *Local) Submit(ctx context.Context, s *Submission) (Verdict, error) {
+	if len(s.Files) == 0 {
+		l.streams.advance(s.Ranges)
+		return Verdict{Version: l.Version()}, nil
+	}
+	if s.tried {
+		done, err := l.landed(ctx, s)
+		if err != nil || done {
+			return Verdict{Version: l.Version()}, err
+		}
+	}
+	s.tried = true
+	res, err := l.table.Load().Commit(ctx, func(_ context.Context, snap *delta.Snapshot) (*delta.Transaction, error) {
+		return l.build(snap, s)
+	})
+	if newer, ok := errors.AsType[*newerSchema](err); ok {
+		return Verdict{NewerSchema: newer.table}, nil
+	}
+	if err != nil {
+		return Verdict{}, fmt.Errorf("commit: %w", err)
+	}
+	l.streams.advance(s.Ranges)
+	return Verdict{Version: res.Version}, nil
+}
+
+// landed says whether an earlier try of s is in the table although its answer was lost. File names are unique, so the
+// first one decides.
+func (l *Local) landed(ctx context.Context, s *Submission) (bool, error) {
+	snap, err := l.table.Load().Update(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for an earlier try: %w", err)
+	}
+	if !snap.Contains(s.Files[0].Path) {
+		return false, nil
+	}
+	l.streams.advance(s.Ranges)
+	return true, nil
+}
+
+// build makes the transaction over snap: the files and, when they bring columns, the wider schema.
+func (l *Local) build(snap *delta.Snapshot, s *Submission) (*delta.Transaction, error) {
+	table := snap.Schema()
+	merged, err := schema.Merge(table, s.Schema)
+	if err != nil { // a column of the files has another type in the table
+		return nil, &newerSchema{table}
+	}
+	tx := &delta.Transaction{
+		Adds:        s.Files,
+		Operation:   "WRITE",
+		Parameters:  map[string]any{"mode": "Append", "partitionBy": snap.PartitionColumns()},
+		BlindAppend: true,
+		Metrics: map[string]string{
+			"numFiles":       strconv.Itoa(len(s.Files)),
+			"numOutputRows":  strconv.FormatInt(s.Rows, 10),
+			"numOutputBytes": strconv.FormatInt(s.Bytes, 10),
+		},
+	}
+	if merged != table { // Merge returns its first argument when there is nothing new
+		md := snap.Metadata()
+		md.SetSchema(merged)
+		tx.Metadata = &md
+	}
+	return tx, nil
+}
+
+// Close waits for background work on the table.
+func (l *Local) Close(ctx context.Context) error {
+	if t := l.table.Load(); t != nil {
+		return t.Close(ctx)
+	}
+	return nil
+}

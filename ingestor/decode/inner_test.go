@@ -1,0 +1,162 @@
+package decode
+
+import (
+	"math/big"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"pgregory.net/rapid"
+)
+
+// TestFoldIsCoarse checks that names which any reader takes for one fold to one: those that match when lower-cased, and
+// those that are equal under Unicode's simple case folding.
+func TestFoldIsCoarse(t *testing.T) {
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		if l := unicode.ToLower(r); foldRune(l) != foldRune(r) {
+			t.Errorf("%U and %U, its lower case, fold to %U and %U", r, l, foldRune(r), foldRune(l))
+		}
+		if f := unicode.SimpleFold(r); foldRune(f) != foldRune(r) {
+			t.Errorf("%U and %U, of one case folding, fold to %U and %U", r, f, foldRune(r), foldRune(f))
+		}
+	}
+}
+
+// TestDates compares every day of the supported years with package time.
+func TestDates(t *testing.T) {
+	day := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	for ; day.Year() <= 9999; day = day.AddDate(0, 0, 1) {
+		text := day.Format(time.DateOnly)
+		got, ok := parseDate([]byte(text))
+		if want := int32(day.Unix() / secondsPerDay); !ok || got != want && day.Unix()%secondsPerDay == 0 {
+			t.Fatalf("%s: %d, %t, want %d", text, got, ok, want)
+		}
+	}
+	for _, bad := range []string{"0000-01-01", "2026-02-29", "2100-02-29", "2026-04-31", "2026-00-01", "2026-01-00", "2026-1-01", "2026/01/01", "+026-01-01", "10000-01-01"} {
+		if _, ok := parseDate([]byte(bad)); ok {
+			t.Errorf("%s is taken for a date", bad)
+		}
+	}
+}
+
+func TestTimestamps(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		zone := time.FixedZone("", 60*rapid.IntRange(-23*60-59, 23*60+59).Draw(t, "zone"))
+		at := time.Date(rapid.IntRange(2, 9998).Draw(t, "year"), 1, rapid.IntRange(1, 366).Draw(t, "day"), 0, 0,
+			rapid.IntRange(0, secondsPerDay-1).Draw(t, "second"), rapid.IntRange(0, 1e9-1).Draw(t, "nanosecond"), zone)
+		text := []byte(at.Format(time.RFC3339Nano))
+		if got, ok := parseTimestamp(text); !ok || got != at.UnixMicro() {
+			t.Fatalf("%s: %d, %t, want %d", text, got, ok, at.UnixMicro())
+		}
+		cut := rapid.IntRange(0, len(text)-1).Draw(t, "cut")
+		if _, ok := parseTimestamp(text[:cut]); ok {
+			t.Fatalf("%s is taken for a timestamp", text[:cut])
+		}
+		text[cut] = rapid.Byte().Draw(t, "other")
+		if _, ok := parseTimestamp(text); ok {
+			text[10] = 'T'
+			if _, err := time.Parse(time.RFC3339Nano, strings.ToUpper(string(text))); err != nil {
+				t.Fatalf("%q is taken for a timestamp: %v", text, err)
+			}
+		}
+	})
+}
+
+// TestNumbers compares the scanner and all conversions with math/big.
+func TestNumbers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := []byte(rapid.StringMatching(`-?(0|[1-9][0-9]{0,45})(\.[0-9]{1,45})?([eE][+-]?[0-9]{1,2})?`).Draw(t, "number"))
+		exact, _ := new(big.Rat).SetString(string(text))
+		n, ok := scanNumber(text, 0)
+		if !ok || n.end != len(text) {
+			t.Fatalf("scanned %+v, %t", n, ok)
+		}
+		i, ok := n.int64(text)
+		if want := exact.IsInt() && exact.Num().IsInt64(); ok != want || ok && i != exact.Num().Int64() {
+			t.Fatalf("int64 %d, %t", i, ok)
+		}
+		f, ok := n.float64(text)
+		want, _ := exact.Float64()
+		if n.integer && ok != (new(big.Rat).SetFloat64(want).Cmp(exact) == 0) || !n.integer && !ok || ok && f != want {
+			t.Fatalf("float64 %g, %t, want %g", f, ok, want)
+		}
+		precision := rapid.IntRange(1, 38).Draw(t, "precision")
+		scale := rapid.IntRange(0, precision).Draw(t, "scale")
+		unscaled := new(big.Rat).Mul(exact, new(big.Rat).SetInt(pow10(scale)))
+		hi, lo, ok := n.decimal(text, precision, scale)
+		if fits := unscaled.IsInt() && unscaled.Num().CmpAbs(pow10(precision)) < 0; ok != fits {
+			t.Fatalf("decimal(%d,%d) %t, want %t", precision, scale, ok, fits)
+		}
+		got := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(hi), 64), new(big.Int).SetUint64(lo))
+		if ok && got.Cmp(unscaled.Num()) != 0 {
+			t.Fatalf("decimal(%d,%d) %s, want %s", precision, scale, got, unscaled)
+		}
+	})
+}
+
+func TestFloat32(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := []byte(rapid.StringMatching(`-?(0|[1-9][0-9]{0,12})(\.[0-9]{1,20})?([eE][+-]?[0-9])?`).Draw(t, "number"))
+		n, _ := scanNumber(text, 0)
+		x, err := strconv.ParseFloat(string(text), 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exact, _ := new(big.Rat).SetString(string(text))
+		want := !n.integer || new(big.Rat).SetFloat64(x).Cmp(exact) == 0
+		if f, ok := n.float32(text); ok != want || ok && float64(f) != x {
+			t.Fatalf("%g, %t, want %g, %t", f, ok, x, want)
+		}
+	})
+}
+
+// TestTextAtEveryOffset puts each special byte at each place of a string, at each place of the eight bytes looked at.
+func TestTextAtEveryOffset(t *testing.T) {
+	for length := range 40 {
+		for at := range length + 1 {
+			plain := strings.Repeat("x", at)
+			rest := strings.Repeat("y", length-at)
+			for _, c := range []struct {
+				text      string
+				end, kind int
+			}{
+				{plain + rest + `"`, length, plainText},
+				{plain + `é` + rest + `"`, length + 2, utf8Text},
+				{plain + `\"` + rest + `"`, length + 2, escapedText},
+				{plain + `\\` + rest + `"`, length + 2, escapedText},
+				{plain + `é\n` + rest + `"`, length + 4, escapedText},
+				{plain + "\x1f" + rest + `"`, controlText, 0},
+				{plain + "\x80" + rest + `"`, notUTF8Text, 0},
+				{plain + "\xed\xa0\x80" + rest + `"`, notUTF8Text, 0},
+				{plain + rest, unclosedText, 0},
+				{plain + rest + `\"`, unclosedText, 0},
+				{plain + rest + `\`, unclosedText, 0},
+			} {
+				end, kind, bad := scanText([]byte(c.text+strings.Repeat(" ", length%9)), 0)
+				if end != c.end || kind != c.kind && end >= 0 {
+					t.Fatalf("%q: end %d, kind %d, want %d, %d", c.text, end, kind, c.end, c.kind)
+				}
+				if (end == controlText || end == notUTF8Text) && bad != at {
+					t.Fatalf("%q: bad byte at %d, want %d", c.text, bad, at)
+				}
+			}
+		}
+	}
+}
+
+func TestReasonsAreShort(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := func(label string) string { return rapid.StringN(0, 400, 800).Draw(t, label) }
+		r := reason([]byte(text("path")), rapid.Int().Draw(t, "offset"), text("what"), text("advice"))
+		if len(r) > maxReasonBytes {
+			t.Fatalf("%d bytes", len(r))
+		}
+		for _, c := range r {
+			if !unicode.IsPrint(c) {
+				t.Fatalf("%U in %q", c, r)
+			}
+		}
+	})
+}

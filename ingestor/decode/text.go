@@ -1,0 +1,219 @@
+package decode
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// What the end of a string scan says of the string.
+const (
+	plainText   = iota // ASCII without escapes
+	utf8Text           // valid UTF-8 without escapes
+	escapedText        // with escapes, else valid UTF-8
+)
+
+// Failures of scanText, as its end.
+const (
+	unclosedText = -1 - iota
+	controlText
+	notUTF8Text
+)
+
+// special marks the bytes of w that are a quote, a backslash or a control character by their high bit; so may bytes be that
+// are not ASCII. The lowest mark of an ASCII byte is right; those above it mean nothing, since subtractions borrow.
+//
+// The bit 0x02 exchanges the quote, 0x22, with the space, 0x20, and keeps control characters below 0x20: what is below
+// 0x21 then is a quote or a control character.
+func special(w uint64) uint64 {
+	return ((w ^ ones*0x02) - ones*0x21) | ((w ^ ones*'\\') - ones)
+}
+
+// scanText finds the quote that closes the string whose first byte is b[i], eight bytes at a time. end is its index, or
+// one of the failures; then at is the byte to blame. Escapes are found, not checked.
+func scanText(b []byte, i int) (end, kind, at int) {
+	start := i
+	for len(b)-i >= 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		if m := (special(w) | w) & highs; m != 0 {
+			i += bits.TrailingZeros64(m) >> 3
+			if b[i] == '"' {
+				return i, plainText, i
+			}
+			return scanMixed(b, start, i)
+		}
+		i += 8
+	}
+	return scanMixed(b, start, i)
+}
+
+// scanMixed goes on at b[i] without assuming plain ASCII.
+func scanMixed(b []byte, start, i int) (end, kind, at int) {
+	high := false
+	for i < len(b) {
+		switch c := b[i]; {
+		case c == '"':
+			return closeText(b, start, i, kind, high)
+		case c == '\\':
+			kind = escapedText
+			i++ // the next byte is no end of the string
+		case c < 0x20:
+			return controlText, 0, i
+		case c >= utf8.RuneSelf:
+			high = true
+		}
+		i++
+		for len(b)-i >= 8 { // eight bytes that are no quote, backslash or control character
+			w := binary.LittleEndian.Uint64(b[i:])
+			if special(w)&^w&highs != 0 {
+				break
+			}
+			high = high || w&highs != 0
+			i += 8
+		}
+	}
+	return unclosedText, 0, len(b)
+}
+
+func closeText(b []byte, start, end, kind int, high bool) (int, int, int) {
+	if !high {
+		return end, kind, end
+	}
+	if !utf8.Valid(b[start:end]) {
+		return notUTF8Text, 0, start + invalidAt(b[start:end])
+	}
+	return end, max(kind, utf8Text), end
+}
+
+// invalidAt is the index of the first byte of s that is not UTF-8.
+func invalidAt(s []byte) int {
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRune(s[i:])
+		if r == utf8.RuneError && n <= 1 {
+			return i
+		}
+		i += n
+	}
+	return len(s)
+}
+
+// Escapes that are no ordinary text.
+const (
+	badEscape     = -1 - iota // not JSON
+	loneSurrogate             // JSON, but nothing that UTF-8 can hold; U+FFFD stands in its place
+)
+
+// unescape appends s, the inside of a string, to dst. at is len(s), or badEscape with the index of the backslash in bad.
+// lone says that a half of a surrogate pair was replaced by U+FFFD.
+func unescape(dst, s []byte) (out []byte, lone bool, bad int) {
+	for i := 0; i < len(s); {
+		if s[i] != '\\' {
+			from := i
+			for i < len(s) && s[i] != '\\' {
+				i++
+			}
+			dst = append(dst, s[from:i]...)
+			continue
+		}
+		r, n := escape(s[i:])
+		switch {
+		case n == 0:
+			return dst, false, i
+		case r == loneSurrogate:
+			lone = true
+			r = utf8.RuneError
+		}
+		dst = utf8.AppendRune(dst, r)
+		i += n
+	}
+	return dst, lone, -1
+}
+
+// escape reads the escape at the start of s: its rune and how many bytes it takes, 0 when it is none of JSON's.
+func escape(s []byte) (rune, int) {
+	if len(s) < 2 {
+		return 0, 0
+	}
+	if s[1] != 'u' {
+		r := simpleEscapes[s[1]]
+		if r == 0 {
+			return 0, 0
+		}
+		return rune(r), 2
+	}
+	r, ok := hex4(s[2:])
+	if !ok {
+		return 0, 0
+	}
+	if !utf16.IsSurrogate(r) {
+		return r, 6
+	}
+	if len(s) >= 12 && s[6] == '\\' && s[7] == 'u' {
+		if low, ok := hex4(s[8:]); ok {
+			if full := utf16.DecodeRune(r, low); full != utf8.RuneError {
+				return full, 12
+			}
+		}
+	}
+	return loneSurrogate, 6
+}
+
+var simpleEscapes = [256]byte{
+	'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
+}
+
+func hex4(s []byte) (rune, bool) {
+	if len(s) < 4 {
+		return 0, false
+	}
+	var r rune
+	for _, c := range s[:4] {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendQuoted appends s, valid UTF-8, as a JSON string.
+func appendQuoted(dst []byte, s []byte) []byte {
+	dst = append(dst, '"')
+	from := 0
+	for i, c := range s {
+		if c >= 0x20 && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[from:i]...)
+		from = i + 1
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	dst = append(dst, s[from:]...)
+	return append(dst, '"')
+}
