@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/weir-dev/weir/api/strict"
+	"github.com/weir-dev/weir/api/v1alpha1"
+	"github.com/weir-dev/weir/delta/parquet"
+	"github.com/weir-dev/weir/delta/store"
+	"github.com/weir-dev/weir/ingestor"
+	"github.com/weir-dev/weir/ingestor/batch"
+	"github.com/weir-dev/weir/ingestor/decode"
+)
+
+// readPipelines reads the pipelines of a file; "-" is stdin. The defaults are filled in. What is wrong with the content is
+// a strict.ErrorList.
+func readPipelines(file string, stdin io.Reader) ([]*v1alpha1.Pipeline, error) {
+	in := stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("read pipeline: %w", err)
+		}
+		defer f.Close() //nolint:errcheck // it is only read
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, strict.MaxFileBytes+1)) // Decode says what it thinks of more
+	if err != nil {
+		return nil, fmt.Errorf("read pipeline: %w", err)
+	}
+	return strict.Decode(sourceName(file), b)
+}
+
+// sourceName is what messages call a file.
+func sourceName(file string) string {
+	if file == "-" {
+		return "stdin"
+	}
+	return file
+}
+
+// newConfig turns the user's YAML into what an ingestor takes. The listeners are left to the caller.
+func newConfig(ctx context.Context, pipelines []*v1alpha1.Pipeline, log *slog.Logger) (ingestor.Config, error) {
+	conf := ingestor.Config{
+		MaxConnections: int(*pipelines[0].Spec.Flow.MaxConnections), Version: buildVersion(), Registry: newRegistry(), Log: log,
+	}
+	for _, p := range pipelines {
+		if err := sameDoors(pipelines[0], p); err != nil {
+			return conf, err
+		}
+		s, err := newSettings(ctx, p)
+		if err != nil {
+			return conf, fmt.Errorf("pipeline %s: %w", p.Name, err)
+		}
+		for _, other := range conf.Pipelines {
+			if other.Store.String() == s.Store.String() {
+				return conf, fmt.Errorf("pipelines %s and %s have the same table %s: a process has one pipeline for a table", other.Name, s.Name, s.Store)
+			}
+		}
+		conf.Pipelines = append(conf.Pipelines, s)
+	}
+	return conf, nil
+}
+
+// sameDoors refuses pipelines that want different doors: a process has one set for all.
+func sameDoors(a, b *v1alpha1.Pipeline) error {
+	if *a.Spec.Ingress.RSocket.Port != *b.Spec.Ingress.RSocket.Port || *a.Spec.Ingress.HTTP.Port != *b.Spec.Ingress.HTTP.Port ||
+		*a.Spec.Observability.MetricsPort != *b.Spec.Observability.MetricsPort || *a.Spec.Flow.MaxConnections != *b.Spec.Flow.MaxConnections {
+		return fmt.Errorf("pipelines %s and %s differ in ports or maxConnections: the pipelines of one process share its doors; give them the same values or run them apart", a.Name, b.Name)
+	}
+	return nil
+}
+
+func newSettings(ctx context.Context, p *v1alpha1.Pipeline) (ingestor.Settings, error) {
+	sink := p.Spec.Sink.Delta
+	st, err := store.OpenURI(ctx, sink.URI)
+	if err != nil {
+		return ingestor.Settings{}, fmt.Errorf("spec.sink.delta.uri: %w", err)
+	}
+	s := ingestor.Settings{
+		Name: p.Name, Store: st, PartitionBy: sink.PartitionBy,
+		Parquet: parquet.WriterOptions{Codec: codecs[sink.Compression]},
+		Decode: decode.Options{
+			MaxColumns:    int(*p.Spec.Schema.MaxColumns),
+			MaxEventBytes: int(p.Spec.Flow.MaxEventBytes.Value()),
+		},
+		Batch: batch.Settings{
+			MaxRecords: int64(*sink.Batch.MaxRecords), MaxAge: sink.Batch.MaxAge.Duration, MaxBytes: sink.Batch.MaxBytes.Value(),
+		},
+		Memory: p.Spec.Flow.Memory.Value(),
+	}
+	if p.Spec.Schema.OnMismatch == v1alpha1.MismatchReject {
+		s.Decode.OnMismatch = decode.RejectRecord
+	}
+	for _, c := range p.Spec.Schema.SystemColumns {
+		switch c {
+		case v1alpha1.SystemColumnStream:
+			s.Decode.SystemColumns.Stream = true
+		case v1alpha1.SystemColumnSeq:
+			s.Decode.SystemColumns.Seq = true
+		case v1alpha1.SystemColumnReceived:
+			s.Decode.SystemColumns.Received = true
+		}
+	}
+	return s, nil
+}
+
+var codecs = map[v1alpha1.Compression]parquet.Codec{
+	v1alpha1.CompressionZstd:   parquet.Zstd,
+	v1alpha1.CompressionSnappy: parquet.Snappy,
+	v1alpha1.CompressionNone:   parquet.Uncompressed,
+}
+
+// openDoors opens the listeners that p asks for.
+func openDoors(ctx context.Context, p *v1alpha1.Pipeline, host string) (doors, error) {
+	var d doors
+	for _, door := range []struct {
+		ln   *net.Listener
+		port int32
+		what string
+	}{
+		{&d.rsocket, *p.Spec.Ingress.RSocket.Port, "rsocket"},
+		{&d.http, *p.Spec.Ingress.HTTP.Port, "http"},
+		{&d.admin, *p.Spec.Observability.MetricsPort, "metrics"},
+	} {
+		ln, err := listen(ctx, host, door.port, door.what)
+		if err != nil {
+			return doors{}, errors.Join(err, d.close())
+		}
+		*door.ln = ln
+	}
+	return d, nil
+}

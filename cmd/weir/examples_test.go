@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// examples returns the lines of the examples of cmd and of all below it; every command that does something has some.
+func examples(t *testing.T, cmd *cobra.Command) []string {
+	t.Helper()
+	var lines []string
+	for line := range strings.Lines(cmd.Example) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	if len(lines) == 0 && cmd.HasParent() {
+		t.Errorf("%s has no example", cmd.CommandPath())
+	}
+	for _, sub := range cmd.Commands() {
+		lines = append(lines, examples(t, sub)...)
+	}
+	return lines
+}
+
+// withoutTarget matches a send to the default target.
+var withoutTarget = regexp.MustCompile(`weir send( [^-]\S*)?$`)
+
+// TestExamplesWork runs every example of --help as it is printed, on other ports, where there are events and a table.
+func TestExamplesWork(t *testing.T) {
+	needTools(t, "bash", "curl", "gzip")
+	ports := freePorts(t)
+	var script strings.Builder
+	script.WriteString(`set -e
+echo '{"user":"ada","amount":12.5}' > events.ndjson
+gzip -k events.ndjson
+printf 'user,amount\nbob,3\n' > orders.csv
+weir demo --dir tables
+weir init --from events.ndjson > pipeline.yaml
+cp pipeline.yaml served.yaml
+` + ports.edit("served.yaml") + `weir run served.yaml &
+` + ports.replacer().Replace("curl -s --retry 50 --retry-delay 1 --retry-connrefused http://localhost:9090/readyz\n"))
+	ran := 0
+	for _, line := range examples(t, newRoot()) {
+		if line == "weir run pipeline.yaml" {
+			continue // it is running
+		}
+		line = strings.Replace(line, "weir.example:7000 --pipeline orders", "localhost:7000 --pipeline events", 1)
+		line = withoutTarget.ReplaceAllString(line, "$0 --to localhost:7000")
+		line = ports.replacer().Replace(line)
+		fmt.Fprintf(&script, "echo '$' %q\n%s\n", line, line)
+		ran++
+	}
+	if ran < 15 {
+		t.Errorf("only %d examples ran", ran)
+	}
+	script.WriteString("kill $!\nwait $!\n")
+	t.Setenv("TMPDIR", t.TempDir()) // of the demo
+	t.Log(runBash(t, t.TempDir(), script.String()))
+}
