@@ -62,7 +62,7 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 	if err != nil {
 		return nil, err
 	}
-	set.Decode.PartitionBy, set.Decode.NeedColumn = set.PartitionBy, true
+	set.Decode.PartitionBy, set.Decode.NeedColumn, set.Decode.Widen = set.PartitionBy, true, true
 	p.schema = decode.NewSchema(p.table.Schema(), set.Decode)
 	p.flusher = batch.New(set.batchSettings(), p.table, p.schema, admit.pool, p)
 	m.pipeline(p)

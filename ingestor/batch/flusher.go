@@ -284,7 +284,14 @@ func (f *Flusher) try(ctx context.Context, sub *commit.Submission, batches []*co
 	for {
 		start := time.Now()
 		if len(batches) > 0 && sub.Files == nil {
-			s := f.schema.Current()
+			s := f.schema.Settle() // from here on its types stand
+			for i, b := range batches {
+				if b.Schema != s { // cut before the newest change
+					var n int
+					batches[i], n = decode.Conform(b, s)
+					c.Rescued += n
+				}
+			}
 			files, err := f.table.Write(ctx, s, batches)
 			if err != nil {
 				return err

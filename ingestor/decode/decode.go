@@ -8,6 +8,10 @@
 //   - Types are picked once, by the first value: an integer of 64 bits is a long, another number a double, true and false
 //     a boolean, an RFC 3339 time with a zone a timestamp, any other text a string, an object a struct, a list an array.
 //     A null, an empty object and an empty list make no column. Other types, maps among them, only a table brings.
+//   - With Options.Widen a column of longs becomes one of doubles when a record brings a number with a fraction, as long
+//     as [Schema.Settle] was not called since the column was made.
+//   - With Options.Widen a column of longs becomes one of doubles when a record brings a number with a fraction, as long
+//     as [Schema.Settle] was not called since the column was made.
 //   - A number fits an integer column when its value is integral and in range (1.0 and 1e3 do, 1.5 does not). An integer
 //     fits a floating-point column when it is exact there; other numbers are rounded to the nearest value, but neither
 //     to infinity nor to zero. Times are cut to microseconds.
@@ -35,6 +39,22 @@ const (
 	Rescue OnMismatch = iota
 	// RejectRecord refuses the record.
 	RejectRecord
+	// SuspendPipeline refuses the record and marks the [Reject]: nothing more is to be taken until somebody has looked.
+	SuspendPipeline
+)
+
+// OnUnknown is what happens to a field that is no column.
+type OnUnknown uint8
+
+const (
+	// AddColumns makes a column of it.
+	AddColumns OnUnknown = iota
+	// RescueUnknown keeps its value in the column _rescued.
+	RescueUnknown
+	// DropUnknown leaves it out, and counts it.
+	DropUnknown
+	// RejectUnknown refuses the record.
+	RejectUnknown
 )
 
 // Defaults and bounds of [Options].
@@ -53,6 +73,9 @@ type Options struct {
 	MaxEventBytes int // size of a record
 	SystemColumns SystemColumns
 	OnMismatch    OnMismatch
+	OnUnknown     OnUnknown
+	Widen         bool     // a long column becomes a double one for a number with a fraction, until Schema.Settle
+	Hints         *Hint    // how to read the values of some columns; nil for none
 	PartitionBy   []string // columns that partition the table, whether it has them yet or not
 	NeedColumn    bool     // refuse records while there is no other column: no table can be made of them
 }
@@ -73,8 +96,9 @@ type System struct {
 
 // Reject says why a record was refused.
 type Reject struct {
-	Row    int    // line of the payload, from 0, blank ones counted
-	Reason string // for humans, at most 256 bytes of UTF-8 on one line; offsets count from the start of the record
+	Row     int    // line of the payload, from 0, blank ones counted
+	Reason  string // for humans, at most 256 bytes of UTF-8 on one line; offsets count from the start of the record
+	Suspend bool   // nothing of the payload was taken, and nothing more is to be taken
 }
 
 func (o Options) withDefaults() Options {

@@ -23,6 +23,7 @@ type Decoder struct {
 
 	// Of the record that is being read:
 	reason   string // why it is refused
+	mismatch bool   // it is valid, but a value of it has no place
 	misfits  misfits
 	expanded int // slots that lists of structs took, over all leaf columns
 	path     [pathSteps]step
@@ -35,7 +36,7 @@ type Decoder struct {
 func NewDecoder(s *Schema) *Decoder {
 	d := &Decoder{shared: s, opts: s.opts}
 	snap := s.cur.Load()
-	d.plan = newPlan(snap)
+	d.plan = newPlan(snap, d.opts.Hints)
 	d.use(column.NewBatch(snap.typ))
 	return d
 }
@@ -92,7 +93,7 @@ func (d *Decoder) refresh() {
 	d.batch.Seal(d.batch.Rows)
 	b, moved := Conform(d.batch, snap.typ)
 	d.shared.rescued.Add(int64(moved))
-	d.plan = newPlan(snap)
+	d.plan = newPlan(snap, d.opts.Hints)
 	d.use(b)
 }
 
@@ -106,7 +107,8 @@ func (d *Decoder) Append(mime event.MIME, payload []byte, sys System, rejects []
 		if d.record(payload, sys) {
 			return 1, rejects
 		}
-		return 0, append(rejects, Reject{Reason: d.refusal()})
+		suspend := d.suspends()
+		return 0, append(rejects, Reject{Reason: d.refusal(), Suspend: suspend})
 	}
 	d.shared.refused.Add(1)
 	what := "payloads of type " + printable([]byte(mime), maxExcerptBytes) + " are not supported"
@@ -142,7 +144,7 @@ func tooManyRejects(rest int) string {
 var newline = []byte("\n")
 
 func (d *Decoder) appendLines(payload []byte, sys System, rejects []Reject) (int, []Reject) {
-	accepted, records := 0, 0
+	accepted, records, before, named := 0, 0, d.batch.Rows, len(rejects)
 	for row := 0; len(payload) > 0; row++ {
 		line := payload
 		if i := bytes.IndexByte(payload, '\n'); i >= 0 {
@@ -160,6 +162,9 @@ func (d *Decoder) appendLines(payload []byte, sys System, rejects []Reject) (int
 		switch {
 		case d.record(line, sys):
 			accepted++
+		case d.suspends():
+			d.Truncate(before)
+			return 0, append(rejects[:named], Reject{Row: row, Reason: d.refusal(), Suspend: true})
 		case records-accepted <= maxRejects:
 			rejects = append(rejects, Reject{Row: row, Reason: d.refusal()})
 		default:
@@ -210,6 +215,7 @@ func (d *Decoder) record(b []byte, sys System) bool {
 
 func (d *Decoder) begin() {
 	d.misfits.reset()
+	d.mismatch = false
 	d.expanded = 0
 	d.depth = 0
 }

@@ -43,7 +43,19 @@ type misfits struct {
 }
 
 // valueRange is record[from:to], and its path paths[path:pathEnd].
-type valueRange struct{ from, to, path, pathEnd int }
+type valueRange struct {
+	from, to, path, pathEnd int
+	why                     noteReason
+}
+
+// noteReason says why a value is noted.
+type noteReason uint8
+
+const (
+	noColumn  noteReason = iota // nothing fits it, unless evolution makes a column
+	wider                       // its column is of a narrower type, which may still change
+	unwelcome                   // the policy for unknown fields sends it here
+)
 
 // Bounds of what is remembered of a record. A path may be much longer than its value.
 const (
@@ -67,21 +79,21 @@ func (m *misfits) mark() int { return len(m.list) }
 func (m *misfits) cut(mark int) { m.list = m.list[:min(mark, len(m.list))] }
 
 // note remembers that the value at record[from:to], where the decoder stands, has no column.
-func (d *Decoder) note(from, to int) {
+func (d *Decoder) note(from, to int, why noteReason) {
 	m := &d.misfits
 	if m.coarse {
 		return
 	}
 	start := len(m.paths)
 	m.paths = d.appendPath(m.paths)
-	m.list = append(m.list, valueRange{from, to, start, len(m.paths)})
+	m.list = append(m.list, valueRange{from, to, start, len(m.paths), why})
 	m.coarse = len(m.list) > maxMisfits || len(m.paths) > maxMisfitsPaths
 }
 
 // settle finds a place for the misfits of the valid record b. If it returns false the record must be read again under
 // the newer schema, or is refused when there is a reason.
 func (d *Decoder) settle(b []byte, mayEvolve bool) bool {
-	whole := d.opts.OnMismatch == RejectRecord
+	whole := d.opts.OnMismatch != Rescue
 	if d.misfits.fresh && mayEvolve {
 		in := inference{limit: d.opts.MaxColumns}
 		t, _ := in.value(b, start(b))
@@ -92,10 +104,7 @@ func (d *Decoder) settle(b []byte, mayEvolve bool) bool {
 			return false
 		}
 	}
-	if whole {
-		first := d.misfits.list[0]
-		d.reason = reason(d.misfits.paths[first.path:first.pathEnd], first.from, "no column can be made for the field",
-			"rename it or change its value: the name is taken in another case, there are too many columns, or a list is mixed")
+	if whole && d.refuseMisfit(b) {
 		return false
 	}
 	if d.plan.rescue < 0 {
@@ -104,6 +113,26 @@ func (d *Decoder) settle(b []byte, mayEvolve bool) bool {
 	}
 	d.rescue(b)
 	return true
+}
+
+// refuseMisfit refuses the record b if there is a misfit that is not meant for the column of misfits.
+func (d *Decoder) refuseMisfit(b []byte) bool {
+	for _, m := range d.misfits.list {
+		if m.why == unwelcome {
+			continue
+		}
+		path := d.misfits.paths[m.path:m.pathEnd]
+		d.mismatch = true
+		if m.why == wider {
+			d.reason = reason(path, m.from, excerpt(b[m.from:m.to])+" does not fit the column's type long",
+				"send values of that type, or use another field name")
+			return true
+		}
+		d.reason = reason(path, m.from, "no column can be made for the field",
+			"rename it or change its value: the name is taken in another case, there are too many columns, or a list is mixed")
+		return true
+	}
+	return false
 }
 
 // start is the index of the object in the record b.

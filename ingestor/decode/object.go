@@ -138,10 +138,15 @@ func (d *Decoder) misfit(b []byte, i int, n *node, slot, depth int) int {
 	if end < 0 || b[i] == 'n' { // a null that fits not even: the second value of its key
 		return end
 	}
-	if !n.required && d.opts.OnMismatch == Rescue {
-		d.note(i, end)
+	if wide := d.widens(b[i:end], n); !n.required && (wide || d.opts.OnMismatch == Rescue) {
+		why := noColumn
+		if wide {
+			why, d.misfits.fresh = wider, true
+		}
+		d.note(i, end, why)
 		return end
 	}
+	d.mismatch = true
 	if n.vec.Len > slot {
 		return d.fail(i, "the field occurs twice", "send each field once")
 	}
@@ -155,11 +160,15 @@ func (d *Decoder) unknown(b []byte, i int, o *object, at *step, depth int) int {
 	if end < 0 || !holdsData(b[i:end]) {
 		return end
 	}
+	if d.opts.OnUnknown != AddColumns {
+		return d.uninvited(i, end)
+	}
 	fresh := d.mayBecomeColumn(o, at, b[i:end])
-	if !fresh && d.opts.OnMismatch == RejectRecord {
+	if !fresh && d.opts.OnMismatch != Rescue {
+		d.mismatch = true
 		return d.fail(i, "no column can be made for the field", d.obstacle(o, at))
 	}
-	d.note(i, end)
+	d.note(i, end, noColumn)
 	d.misfits.fresh = d.misfits.fresh || fresh
 	return end
 }
@@ -393,6 +402,10 @@ func (d *Decoder) value(b []byte, i int, n *node, slot, depth int) int {
 		return d.boolean(b, i, n, slot)
 	case schema.Struct:
 		return d.structure(b, i, n, slot, depth)
+	case jsonKind:
+		return d.rawJSON(b, i, n, slot, depth)
+	case epochKind:
+		return d.epoch(b, i, n, slot)
 	case schema.Array:
 		return d.list(b, i, n, slot, depth)
 	case schema.Map:

@@ -9,9 +9,10 @@ import (
 
 // node is a column, or a nested part of one, as the decoder meets it: where values go, and what may stand there.
 type node struct {
-	kind     schema.Kind
-	quoted   string // the key as records usually write it, with quotes and colon
-	head     uint64 // the first eight bytes of quoted, those that mask selects
+	kind     schema.Kind // of the column, or jsonKind or epochKind
+	unit     int64       // microseconds of an epoch's unit
+	quoted   string      // the key as records usually write it, with quotes and colon
+	head     uint64      // the first eight bytes of quoted, those that mask selects
 	mask     uint64
 	tail     uint64 // the last eight bytes of quoted when it is longer than eight
 	vec      *column.Vector
@@ -36,34 +37,34 @@ type object struct {
 }
 
 // newNode plans how values of type t are read.
-func newNode(t *schema.Type) *node {
-	n := &node{kind: t.Kind, typ: t}
+func newNode(t *schema.Type, h *Hint) *node {
+	n := &node{kind: h.kind(t), typ: t, unit: h.unit()}
 	switch t.Kind {
 	case schema.Struct:
-		n.obj = newObject(t)
+		n.obj = newObject(t, h)
 	case schema.Array:
-		n.elem = newNode(t.Elem)
+		n.elem = newNode(t.Elem, h.elem())
 	case schema.Map:
-		n.key, n.elem = newNode(t.Key), newNode(t.Elem)
+		n.key, n.elem = newNode(t.Key, nil), newNode(t.Elem, h.elem())
 	default:
 	}
 	return n
 }
 
-func newObject(t *schema.Type) *object {
+func newObject(t *schema.Type, h *Hint) *object {
 	o := &object{
 		byName: make(map[string]*node, len(t.Fields)),
 		folded: make(map[string]bool, len(t.Fields)),
 		leaves: leaves(t),
 	}
 	for i := range t.Fields {
-		o.add(&t.Fields[i])
+		o.add(&t.Fields[i], h.field(t.Fields[i].Name))
 	}
 	return o
 }
 
-func (o *object) add(f *schema.Field) {
-	n := newNode(f.Type)
+func (o *object) add(f *schema.Field, h *Hint) {
+	n := newNode(f.Type, h)
 	n.name, n.required = sourceName(f), !f.Nullable
 	n.quote()
 	o.members = append(o.members, n)
@@ -136,7 +137,7 @@ type plan struct {
 	indexes                       []int // of the columns of root.members
 }
 
-func newPlan(snap *snapshot) *plan {
+func newPlan(snap *snapshot, h *Hint) *plan {
 	p := &plan{snap: snap, rescue: -1, stream: -1, seq: -1, received: -1}
 	t := &schema.Type{Kind: schema.Struct}
 	for i := range snap.typ.Fields {
@@ -151,7 +152,7 @@ func newPlan(snap *snapshot) *plan {
 			p.indexes = append(p.indexes, i)
 		}
 	}
-	p.root = newObject(t)
+	p.root = newObject(t, h)
 	p.root.root = true
 	return p
 }

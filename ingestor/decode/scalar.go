@@ -240,6 +240,10 @@ func (n *node) appendDecimal(num number, text []byte) bool {
 
 // encoded reads a value that JSON writes as a string: a time, a date, bytes as base64, a decimal.
 func (d *Decoder) encoded(b []byte, i int, n *node, slot int) int {
+	return d.encodedAs(n.kind, b, i, n, slot)
+}
+
+func (d *Decoder) encodedAs(as schema.Kind, b []byte, i int, n *node, slot int) int {
 	if b[i] != '"' {
 		return d.other(b, i)
 	}
@@ -258,15 +262,15 @@ func (d *Decoder) encoded(b []byte, i int, n *node, slot int) int {
 		}
 		s = d.scratch
 	}
-	if !n.appendEncoded(s) {
+	if !n.appendEncoded(as, s) {
 		return misfit
 	}
 	return end + 1
 }
 
 // appendEncoded appends the value that s stands for, if it is one.
-func (n *node) appendEncoded(s []byte) bool {
-	switch n.kind {
+func (n *node) appendEncoded(kind schema.Kind, s []byte) bool {
+	switch kind {
 	case schema.Timestamp:
 		x, ok := parseTimestamp(s)
 		if ok {
@@ -327,7 +331,7 @@ func (n *node) appendKey(s []byte) bool {
 	case schema.Struct, schema.Array, schema.Map:
 		return false
 	default:
-		return n.appendEncoded(s)
+		return n.appendEncoded(n.kind, s)
 	}
 }
 

@@ -15,10 +15,12 @@ type Schema struct {
 	opts Options
 	cur  atomic.Pointer[snapshot]
 
-	mu sync.Mutex // serialises changes; readers take cur
+	mu      sync.Mutex                  // serialises changes; readers take cur
+	settled atomic.Pointer[schema.Type] // what is in the table, or on the way there: its types stand
 
 	rescued atomic.Int64
 	refused atomic.Int64
+	dropped atomic.Int64
 }
 
 // snapshot is a state of the schema.
@@ -34,6 +36,7 @@ type Stats struct {
 	Columns int   // leaf columns that count against MaxColumns
 	Rescued int64 // values in _rescued
 	Refused int64 // records refused
+	Dropped int64 // values of unknown fields left out by DropUnknown
 }
 
 // Conflict is a column that the table has otherwise than the decoders had it.
@@ -64,6 +67,7 @@ func NewSchema(initial *schema.Type, o Options) *Schema {
 		}
 	}
 	s.publish(t)
+	s.settled.Store(t)
 	return s
 }
 
@@ -85,7 +89,7 @@ func (s *Schema) Current() *schema.Type { return s.cur.Load().typ }
 
 // Stats returns the counters.
 func (s *Schema) Stats() Stats {
-	return Stats{Columns: s.cur.Load().leaves, Rescued: s.rescued.Load(), Refused: s.refused.Load()}
+	return Stats{Columns: s.cur.Load().leaves, Rescued: s.rescued.Load(), Refused: s.refused.Load(), Dropped: s.dropped.Load()}
 }
 
 // publish makes t the current schema. The caller holds mu, or has the only reference.
@@ -158,8 +162,8 @@ func (s *Schema) evolve(inferred *schema.Type, whole bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snap := s.cur.Load()
-	g := growth{budget: s.opts.MaxColumns - snap.leaves, partitionBy: s.opts.PartitionBy}
-	t := g.grow(snap.typ, inferred, true)
+	g := growth{budget: s.opts.MaxColumns - snap.leaves, partitionBy: s.opts.PartitionBy, closed: s.opts.OnUnknown != AddColumns}
+	t := g.grow(snap.typ, inferred, s.settled.Load(), true)
 	if t != snap.typ && (!whole || !g.refused) {
 		s.publish(t)
 	}
@@ -185,22 +189,26 @@ func withRescue(t *schema.Type, name string) *schema.Type {
 type growth struct {
 	budget      int // leaf columns that may still be added
 	partitionBy []string
+	closed      bool // no field becomes a column
 	refused     bool // something could not be added
 }
 
-// grow returns t with the fields that inferred has beyond it. Where the two differ in kind, t stands.
-func (g *growth) grow(t, inferred *schema.Type, root bool) *schema.Type {
+// grow returns t with the fields that inferred has beyond it. Where the two differ in kind, t stands, but for a long that
+// is not settled yet and met a double.
+func (g *growth) grow(t, inferred, settled *schema.Type, root bool) *schema.Type {
 	switch {
 	case t.Kind == schema.Struct && inferred.Kind == schema.Struct:
-		return g.growStruct(t, inferred, root)
+		return g.growStruct(t, inferred, settled, root)
 	case t.Kind == schema.Array && inferred.Kind == schema.Array:
-		return g.growElem(t, g.grow(t.Elem, inferred.Elem, false))
+		return g.growElem(t, g.grow(t.Elem, inferred.Elem, settledElem(settled, t.Kind), false))
 	case t.Kind == schema.Map && inferred.Kind == schema.Struct:
 		elem := t.Elem
 		for i := range inferred.Fields {
-			elem = g.grow(elem, inferred.Fields[i].Type, false)
+			elem = g.grow(elem, inferred.Fields[i].Type, settledElem(settled, t.Kind), false)
 		}
 		return g.growElem(t, elem)
+	case t.Kind == schema.Long && inferred.Kind == schema.Double && settled == nil:
+		return doubleType
 	}
 	return t
 }
@@ -214,7 +222,7 @@ func (g *growth) growElem(t, elem *schema.Type) *schema.Type {
 	return &out
 }
 
-func (g *growth) growStruct(t, inferred *schema.Type, root bool) *schema.Type {
+func (g *growth) growStruct(t, inferred, settled *schema.Type, root bool) *schema.Type {
 	out := t
 	edit := func() *schema.Type {
 		if out == t {
@@ -228,7 +236,7 @@ func (g *growth) growStruct(t, inferred *schema.Type, root bool) *schema.Type {
 	for i := range inferred.Fields {
 		f := &inferred.Fields[i]
 		if at, ok := names.bySource[f.Name]; ok {
-			if ft := g.grow(out.Fields[at].Type, f.Type, false); ft != out.Fields[at].Type {
+			if ft := g.grow(out.Fields[at].Type, f.Type, settledField(settled, out.Fields[at].Name), false); ft != out.Fields[at].Type {
 				edit().Fields[at].Type = ft
 			}
 			continue
@@ -246,7 +254,7 @@ func (g *growth) growStruct(t, inferred *schema.Type, root bool) *schema.Type {
 // newField makes the column for a field of a record, as far as names and budget allow.
 func (g *growth) newField(f *schema.Field, names fieldNames, root bool) (schema.Field, bool) {
 	name, ok := columnName(f.Name)
-	if !ok || root && (reserved(f.Name) || !g.partitions(f)) || names.folded[fold(name)] != "" {
+	if !ok || g.closed || root && (reserved(f.Name) || !g.partitions(f)) || names.folded[fold(name)] != "" {
 		return schema.Field{}, false
 	}
 	t := g.build(f.Type)
@@ -275,7 +283,7 @@ func (g *growth) partitions(f *schema.Field) bool {
 func (g *growth) build(inferred *schema.Type) *schema.Type {
 	switch inferred.Kind {
 	case schema.Struct:
-		t := g.growStruct(&schema.Type{Kind: schema.Struct}, inferred, false)
+		t := g.growStruct(&schema.Type{Kind: schema.Struct}, inferred, nil, false)
 		if len(t.Fields) == 0 {
 			return nil
 		}
@@ -335,6 +343,7 @@ func (s *Schema) Merge(table *schema.Type) []Conflict {
 	if !t.Equal(cur) {
 		s.publish(t)
 	}
+	s.settled.Store(table)
 	return m.conflicts
 }
 

@@ -1,0 +1,138 @@
+package decode_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weir-dev/weir/delta/schema"
+	"github.com/weir-dev/weir/ingestor/decode"
+	"github.com/weir-dev/weir/ingestor/event"
+)
+
+// TestUnknownFields: the policy for fields that are no columns.
+func TestUnknownFields(t *testing.T) {
+	known := structOf(nullable("a", prim(schema.Long)),
+		schema.Field{Name: "o", Nullable: true, Type: structOf(nullable("x", prim(schema.String)))})
+	const record = `{"a":1,"b":2,"o":{"x":"y","z":[3]}}`
+	for _, c := range []struct {
+		name    string
+		options decode.Options
+		rows    []row
+		reason  string
+		schema  string
+		dropped int64
+	}{
+		{
+			"rescue",
+			decode.Options{OnUnknown: decode.RescueUnknown},
+			[]row{{"a": int64(1), "o": row{"x": "y"}, "_rescued": `{"b":2,"o.z":[3]}`}},
+			"",
+			"struct<a:long,o:struct<x:string>,_rescued:string>", 0,
+		},
+		{
+			"rescue although misfits are refused",
+			decode.Options{OnUnknown: decode.RescueUnknown, OnMismatch: decode.RejectRecord},
+			[]row{{"a": int64(1), "o": row{"x": "y"}, "_rescued": `{"b":2,"o.z":[3]}`}},
+			"", "struct<a:long,o:struct<x:string>,_rescued:string>", 0,
+		},
+		{"drop", decode.Options{OnUnknown: decode.DropUnknown}, []row{{"a": int64(1), "o": row{"x": "y"}}}, "", "struct<a:long,o:struct<x:string>>", 2},
+		{"reject", decode.Options{OnUnknown: decode.RejectUnknown}, nil, "field b, byte 11: the field is no column", "struct<a:long,o:struct<x:string>>", 0},
+		{
+			"add",
+			decode.Options{},
+			[]row{{"a": int64(1), "b": int64(2), "o": row{"x": "y", "z": []any{int64(3)}}}},
+			"",
+			"struct<a:long,o:struct<x:string,z:array<long>>,b:long>", 0,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := decode.NewSchema(known, c.options)
+			d := decode.NewDecoder(s)
+			n, rejects := d.Append(event.JSON, []byte(record), decode.System{}, nil)
+			if n != len(c.rows) || (len(rejects) > 0) != (c.reason != "") || c.reason != "" && !strings.Contains(rejects[0].Reason, c.reason) {
+				t.Fatalf("%d accepted, %+v", n, rejects)
+			}
+			if got := s.Current().String(); got != c.schema || s.Stats().Dropped != c.dropped {
+				t.Errorf("schema %s, want %s; %d values dropped", got, c.schema, s.Stats().Dropped)
+			}
+			if n > 0 {
+				if diff := cmp.Diff(c.rows, take(t, d)); diff != "" {
+					t.Errorf("rows (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+// TestSuspend: a misfit takes the whole payload back and says so; what is no JSON at all is only refused.
+func TestSuspend(t *testing.T) {
+	d := decode.NewDecoder(decode.NewSchema(structOf(nullable("a", prim(schema.Long))), decode.Options{OnMismatch: decode.SuspendPipeline}))
+	accept(t, d, `{"a":1}`)
+	n, rejects := d.Append(event.NDJSON, []byte("{\"a\":2}\n{\n{\"a\":\"x\"}\n{\"a\":4}"), decode.System{}, nil)
+	if n != 0 || len(rejects) != 1 || !rejects[0].Suspend || rejects[0].Row != 2 || d.Rows() != 1 {
+		t.Fatalf("%d accepted, %+v, %d rows", n, rejects, d.Rows())
+	}
+	if _, rejects = d.Append(event.JSON, []byte("{"), decode.System{}, nil); len(rejects) != 1 || rejects[0].Suspend {
+		t.Fatalf("%+v", rejects)
+	}
+	if _, rejects = d.Append(event.JSON, []byte(`{"a":1.5}`), decode.System{}, nil); len(rejects) != 1 || !rejects[0].Suspend {
+		t.Fatalf("%+v", rejects)
+	}
+	if diff := cmp.Diff([]row{{"a": int64(1)}}, take(t, d)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestWiden: a column of longs becomes one of doubles until it is settled, also in lists and structs, and for all decoders.
+func TestWiden(t *testing.T) {
+	for _, policy := range []decode.OnMismatch{decode.Rescue, decode.RejectRecord} {
+		s := decode.NewSchema(nil, decode.Options{Widen: true, OnMismatch: policy})
+		a, b := decode.NewDecoder(s), decode.NewDecoder(s)
+		accept(t, b, `{"x":1,"big":9007199254740993}`)
+		accept(t, a, `{"x":20,"l":[1,2],"o":{"y":3}}`, `{"x":20.5,"l":[1.5],"o":{"y":0.25}}`)
+		if got := s.Current().String(); got != "struct<x:double,big:long,l:array<double>,o:struct<y:double>>" {
+			t.Fatal(got)
+		}
+		s.Settle()
+		accept(t, a, `{"z":1}`)
+		if diff := cmp.Diff([]row{
+			{"x": 20.0, "l": []any{1.0, 2.0}, "o": row{"y": 3.0}}, {"x": 20.5, "l": []any{1.5}, "o": row{"y": 0.25}}, {"z": int64(1)},
+		}, take(t, a)); diff != "" {
+			t.Error(diff)
+		}
+		n, _ := a.Append(event.JSON, []byte(`{"big":1.5}`), decode.System{}, nil)
+		if want := map[decode.OnMismatch]int{decode.Rescue: 1}[policy]; n != want {
+			t.Errorf("a settled column: %d accepted", n)
+		}
+		accept(t, a, `{"z":1.5}`) // z is not settled yet
+		if i := s.Current().Index("z"); s.Current().Fields[i].Type.Kind != schema.Double {
+			t.Error(s.Current())
+		}
+	}
+}
+
+// TestHints: numbers as times in a declared unit, and values kept as JSON.
+func TestHints(t *testing.T) {
+	fields := structOf(nullable("s", prim(schema.Timestamp)), nullable("ms", prim(schema.Timestamp)), nullable("us", prim(schema.Timestamp)), nullable("j", prim(schema.String)),
+		schema.Field{Name: "l", Nullable: true, Type: &schema.Type{Kind: schema.Array, ContainsNull: true, Elem: &schema.Type{Kind: schema.Timestamp}}})
+	d := decode.NewDecoder(decode.NewSchema(fields, decode.Options{Hints: &decode.Hint{Fields: map[string]*decode.Hint{
+		"s": {Micros: 1_000_000}, "ms": {Micros: 1000}, "us": {Micros: 1}, "j": {JSON: true}, "l": {Elem: &decode.Hint{Micros: 1000}},
+	}}}))
+	accept(t, d,
+		`{"s":1,"ms":1,"us":1,"j":{"b": [1, 2.50]},"l":[1,null,"1970-01-01T00:00:01Z"]}`,
+		`{"s":-1.5,"ms":1.2345,"us":1e3,"j":"x"}`,
+		`{"s":"1970-01-01T00:00:02Z","ms":null,"j":null}`,
+		`{"s":253402300800,"ms":true,"us":1.5e0,"j":7}`,
+	)
+	want := []row{
+		{"s": int64(1_000_000), "ms": int64(1000), "us": int64(1), "j": `{"b": [1, 2.50]}`, "l": []any{int64(1000), nil, int64(1_000_000)}},
+		{"s": int64(-1_500_000), "ms": int64(1234), "us": int64(1000), "j": `"x"`},
+		{"s": int64(2_000_000)},
+		{"j": "7", "_rescued": `{"s":253402300800,"ms":true,"us":1.5e0}`},
+	}
+	if diff := cmp.Diff(want, take(t, d)); diff != "" {
+		t.Error(diff)
+	}
+}
