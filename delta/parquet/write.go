@@ -45,13 +45,18 @@ func Write(w io.Writer, s *schema.Type, batches []*column.Batch, o WriterOptions
 	if err := f.write(rows); err != nil {
 		return FileInfo{}, fmt.Errorf("write Parquet file: %w", err)
 	}
+	return f.info(rows), nil
+}
+
+// info describes the file, which is complete.
+func (f *fileWriter) info(rows int) FileInfo {
 	info := FileInfo{Rows: int64(rows), Size: f.offset, Stats: Stats{NumRecords: int64(rows)}}
-	for _, st := range p.stats {
+	for _, st := range f.stats {
 		if st != nil {
 			info.Stats.Columns = append(info.Stats.Columns, st.result())
 		}
 	}
-	return info, nil
+	return info
 }
 
 // bind ties every leaf to its vectors in the batches.
@@ -93,6 +98,17 @@ func (f *fileWriter) write(rows int) error {
 	if err := f.emit([]byte(magic)); err != nil {
 		return err
 	}
+	if err := f.writeRowGroups(rows); err != nil {
+		return err
+	}
+	if err := f.writeFooter(rows); err != nil {
+		return err
+	}
+	return f.out.Flush()
+}
+
+// writeRowGroups writes the rows that the leaves are bound to.
+func (f *fileWriter) writeRowGroups(rows int) error {
 	for left := rows; left > 0; {
 		n := max(min(f.opts.RowGroupRows, f.rowsFor(rowGroupBytes, rows)), rows/maxRowGroups+1)
 		n = min(n, left)
@@ -101,10 +117,7 @@ func (f *fileWriter) write(rows int) error {
 		}
 		left -= n
 	}
-	if err := f.writeFooter(rows); err != nil {
-		return err
-	}
-	return f.out.Flush()
+	return nil
 }
 
 // rowsFor returns how many average rows take so many bytes in memory, at least 1.
