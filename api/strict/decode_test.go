@@ -63,6 +63,7 @@ func TestEveryField(t *testing.T) {
 	s := pipelines[0].Spec
 	got := []any{
 		*s.Ingress.RSocket.Port, *s.Ingress.HTTP.Port, s.Schema.OnMismatch, *s.Schema.MaxColumns, s.Schema.SystemColumns,
+		s.Schema.Columns, s.Schema.OnUnknown, s.Transform, s.OnTransformError,
 		s.Flow.Memory.Value(), s.Flow.MaxEventBytes.Value(), *s.Flow.MaxConnections,
 		s.Sink.Delta.URI, s.Sink.Delta.PartitionBy, s.Sink.Delta.Compression,
 		*s.Sink.Delta.Batch.MaxRecords, s.Sink.Delta.Batch.MaxAge.Duration, s.Sink.Delta.Batch.MaxBytes.Value(),
@@ -71,6 +72,22 @@ func TestEveryField(t *testing.T) {
 	want := []any{
 		int32(0), int32(8080), v1alpha1.MismatchReject, int32(50),
 		[]v1alpha1.SystemColumn{"stream", "seq", "received"},
+		[]v1alpha1.ColumnSpec{
+			{Name: "at", Type: "timestamp", Required: true, Comment: "when it was seen", Unit: v1alpha1.TimeUnitMilliseconds},
+			{Name: "cart", Type: "struct<sku: string not null, price: decimal(12,2)>"},
+		},
+		v1alpha1.UnknownDrop,
+		[]v1alpha1.TransformStep{
+			{Filter: `cart.sku != ""`},
+			{Set: &v1alpha1.SetStep{Column: "total", Value: "2.0 * double(cart.price)", Type: "double"}},
+			{Drop: []string{"debug"}},
+			{Rename: &v1alpha1.RenameStep{From: "a", To: "b"}},
+			{Flatten: &v1alpha1.FlattenStep{Column: "cart", Separator: "__"}},
+			{Mask: &v1alpha1.MaskStep{Columns: []string{"email"}, Method: v1alpha1.MaskHash, Salt: "pepper"}},
+			{Derive: &v1alpha1.DeriveStep{Column: "day", From: "at", Part: v1alpha1.TimePartHour}},
+			{Route: &v1alpha1.RouteStep{When: "total < 0.0", To: v1alpha1.RouteReject, Reason: "a negative total"}},
+		},
+		v1alpha1.TransformErrorSuspend,
 		int64(3 << 29), int64(65536), int32(100),
 		"file:///data/clicks",
 		[]string{"country", "day"},

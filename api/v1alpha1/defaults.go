@@ -19,6 +19,13 @@ func SetDefaults(p *Pipeline) {
 	if s.Schema.OnMismatch == "" {
 		s.Schema.OnMismatch = MismatchRescue
 	}
+	if s.Schema.OnUnknown == "" {
+		s.Schema.OnUnknown = UnknownAddColumns
+	}
+	if s.OnTransformError == "" {
+		s.OnTransformError = TransformErrorRescue
+	}
+	defaultTransform(s.Transform)
 	setDefault(&s.Schema.MaxColumns, 1000)
 
 	setDefault(&s.Flow.Memory, resource.MustParse("256Mi"))

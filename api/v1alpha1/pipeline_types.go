@@ -51,6 +51,20 @@ type PipelineSpec struct {
 	// +optional
 	Schema SchemaSpec `json:"schema,omitempty,omitzero"`
 
+	// What is changed between the events and the table: steps that each event goes through, in this order. Default none.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Transform []TransformStep `json:"transform,omitempty"`
+
+	// What happens to an event for which a step of transform fails, such as a division by zero. Rescue (the default) keeps
+	// the event: the column that the step makes is null, what was wrong stands in _rescued, and a filter lets it pass.
+	// Reject refuses the event and tells its producer. Suspend pauses the pipeline before the event, until it is started
+	// again with other steps.
+	// +optional
+	// +default="Rescue"
+	OnTransformError TransformErrorPolicy `json:"onTransformError,omitempty"`
+
 	// How much the pipeline may hold at once. What does not fit is not asked for, so producers wait.
 	// +optional
 	Flow FlowSpec `json:"flow,omitempty,omitzero"`
@@ -96,10 +110,25 @@ type HTTPDoor struct {
 }
 
 // SchemaSpec says how columns follow the events. A field that is new in the events becomes a new column, its type taken
-// from its first value; the type of a column never changes.
+// from its first value; once a column is in the table its type never changes.
 type SchemaSpec struct {
+	// Columns that are known in advance. The table has them from its first commit on. Default none: all are found in the
+	// events.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=2000
+	Columns []ColumnSpec `json:"columns,omitempty"`
+
+	// What happens to a field of an event that is no column. AddColumns (the default) makes a column of it. Rescue puts it
+	// into the string column _rescued. Drop leaves it out. Reject refuses the event and tells its producer.
+	// +optional
+	// +default="AddColumns"
+	OnUnknown UnknownPolicy `json:"onUnknown,omitempty"`
+
 	// What happens to a value that does not fit its column. Rescue (the default) puts it as JSON into the string column
-	// _rescued and keeps the event. Reject refuses the event and tells its producer.
+	// _rescued and keeps the event. Reject refuses the event and tells its producer. Suspend pauses the pipeline before the
+	// event, until it is started again: nothing is taken, and the status says why.
 	// +optional
 	// +default="Rescue"
 	OnMismatch MismatchPolicy `json:"onMismatch,omitempty"`
@@ -122,13 +151,14 @@ type SchemaSpec struct {
 
 // MismatchPolicy says what happens to a value that does not fit its column.
 //
-// +kubebuilder:validation:Enum=Rescue;Reject
+// +kubebuilder:validation:Enum=Rescue;Reject;Suspend
 type MismatchPolicy string
 
 // The policies.
 const (
-	MismatchRescue MismatchPolicy = "Rescue"
-	MismatchReject MismatchPolicy = "Reject"
+	MismatchRescue  MismatchPolicy = "Rescue"
+	MismatchReject  MismatchPolicy = "Reject"
+	MismatchSuspend MismatchPolicy = "Suspend"
 )
 
 // SystemColumn is a column that weir adds.

@@ -41,6 +41,8 @@ func Validate(p *Pipeline) field.ErrorList {
 	spec := field.NewPath("spec")
 	errs = append(errs, validatePorts(&p.Spec, spec)...)
 	errs = append(errs, validateSchema(&p.Spec.Schema, spec.Child("schema"))...)
+	errs = append(errs, validateTransform(p.Spec.Transform, spec.Child("transform"))...)
+	errs = appendBad(errs, oneOf(p.Spec.OnTransformError, spec.Child("onTransformError"), TransformErrorRescue, TransformErrorReject, TransformErrorSuspend))
 	errs = append(errs, validateFlow(&p.Spec.Flow, spec.Child("flow"))...)
 	return append(errs, validateSink(&p.Spec.Sink, spec.Child("sink"))...)
 }
@@ -83,7 +85,9 @@ func validatePorts(s *PipelineSpec, at *field.Path) field.ErrorList {
 
 func validateSchema(s *SchemaSpec, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	errs = appendBad(errs, oneOf(s.OnMismatch, at.Child("onMismatch"), MismatchRescue, MismatchReject))
+	errs = appendBad(errs, oneOf(s.OnMismatch, at.Child("onMismatch"), MismatchRescue, MismatchReject, MismatchSuspend))
+	errs = appendBad(errs, oneOf(s.OnUnknown, at.Child("onUnknown"), UnknownAddColumns, UnknownRescue, UnknownDrop, UnknownReject))
+	errs = append(errs, validateColumns(s.Columns, at.Child("columns"))...)
 	errs = appendBad(errs, between(s.MaxColumns, 1, maxColumns, at.Child("maxColumns")))
 	seen := map[SystemColumn]bool{}
 	for i, c := range s.SystemColumns {
