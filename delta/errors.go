@@ -122,6 +122,9 @@ func IsReject(err error) bool {
 	if _, ok := errors.AsType[*InvalidTransactionError](err); ok {
 		return true
 	}
+	if _, ok := errors.AsType[*ZOrderError](err); ok {
+		return true
+	}
 	return errors.Is(err, ErrAppendOnly) || errors.Is(err, ErrExist) || errors.Is(err, ErrNotATable)
 }
 

@@ -19,7 +19,13 @@ type OptimizeOptions struct {
 	Where      func(a *Add) bool // which files to look at; nil means all
 	Memory     int64             // bytes of rows held at a time; 0 means 256 MiB. A file gets no more rows than fit.
 	RoundBytes int64             // of the files that one commit replaces; 0 means 1 GiB
-	Parquet    parquet.WriterOptions
+
+	// ZOrder are columns along whose Z-order curve the rows of each partition are sorted, so that files are skipped by
+	// the statistics of any of them; at most 8, none of them a partition column. Empty: rows keep their order. A partition
+	// is left alone if all its files are sorted so already. One that is larger than RoundBytes is sorted in runs.
+	ZOrder []string
+
+	Parquet parquet.WriterOptions
 }
 
 func (o OptimizeOptions) withDefaults(s *Snapshot) OptimizeOptions {
@@ -42,11 +48,11 @@ type OptimizeResult struct {
 	BytesAdded, BytesRemoved int64
 }
 
-// Optimize packs small files of a partition into larger ones. The rows stay as they are, in the order in which the files
-// were made, so the commits say dataChange = false and streams that follow the table do not see them. Appends by others
+// Optimize packs small files of a partition into larger ones, the rows in the order in which the files were made, or sorts
+// them by Z-order. The rows stay the same, so the commits say dataChange = false and streams that follow the table do not see them. Appends by others
 // go on meanwhile. The old files stay until they are vacuumed.
 //
-// Errors: those of [Snapshot.Read], [Table.WriteData] and [Table.Commit]; a *ConflictError if someone else removed one of the
+// Errors: *ZOrderError, those of [Snapshot.Read], [Table.WriteData] and [Table.Commit]; a *ConflictError if someone else removed one of the
 // files or changed the metadata. What was committed before the error is in the result and stays.
 func (t *Table) Optimize(ctx context.Context, o OptimizeOptions) (OptimizeResult, error) {
 	var done OptimizeResult
@@ -58,12 +64,26 @@ func (t *Table) Optimize(ctx context.Context, o OptimizeOptions) (OptimizeResult
 		return done, err
 	}
 	o = o.withDefaults(s)
-	for round := range rounds(s.bins(o), o.RoundBytes) {
-		if err := t.optimizeRound(ctx, s, o, round, &done); err != nil {
-			return done, fmt.Errorf("optimize: %w", err)
-		}
+	work := t.pack
+	if len(o.ZOrder) > 0 {
+		work = t.zOrder
+	}
+	if err := work(ctx, s, o, &done); err != nil {
+		return done, fmt.Errorf("optimize: %w", err)
 	}
 	return done, nil
+}
+
+// pack makes one file of several small ones.
+func (t *Table) pack(ctx context.Context, s *Snapshot, o OptimizeOptions, done *OptimizeResult) error {
+	for round := range rounds(s.bins(o), o.RoundBytes) {
+		w := t.newDataWriter(s.schema, s.metadata.PartitionColumns, o.Parquet)
+		err := t.replaceFiles(ctx, s, w, round, nil, done, func(b bin) error { return w.pack(ctx, s, b, o.Memory) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // bin is files of one partition to be packed into one.
@@ -127,16 +147,15 @@ func rounds(bins []bin, bytes int64) func(yield func([]bin) bool) {
 	}
 }
 
-// optimizeRound packs some bins and commits the result.
-func (t *Table) optimizeRound(ctx context.Context, s *Snapshot, o OptimizeOptions, bins []bin, done *OptimizeResult) error {
-	w := t.newDataWriter(s.schema, s.metadata.PartitionColumns, o.Parquet)
+// replaceFiles commits that the files which make writes stand for those of the bins.
+func (t *Table) replaceFiles(ctx context.Context, s *Snapshot, w *dataWriter, bins []bin, zOrderBy []string, done *OptimizeResult, replace func(bin) error) error {
 	tx := Transaction{
-		Operation: "OPTIMIZE", Parameters: map[string]any{"predicate": "[]", "zOrderBy": "[]", "auto": false},
-		Base: s, Isolation: SnapshotIsolation,
+		Operation: "OPTIMIZE", Base: s, Isolation: SnapshotIsolation,
+		Parameters: map[string]any{"predicate": "[]", "zOrderBy": append([]string{}, zOrderBy...), "auto": false},
 	}
 	round := OptimizeResult{Commits: 1}
 	for _, b := range bins {
-		if err := w.pack(ctx, s, b, o.Memory); err != nil {
+		if err := replace(b); err != nil {
 			return errors.Join(err, w.undo(ctx))
 		}
 		for _, a := range b {

@@ -205,7 +205,7 @@ func showDemo(ctx context.Context, v view, table string) error {
 	}
 	rows, _ := t.Snapshot().NumRecords()
 	fmt.Fprintf(v.talk, "3. the table has %d rows in %d files, version %d:\n\n", rows, t.Snapshot().NumFiles(), t.Snapshot().Version())
-	err = printHead(ctx, v, t, 5)
+	err = printHead(ctx, v, t.Snapshot(), 5)
 	fmt.Fprintf(v.talk, `
 4. look at it:
    %[2]s table show %[1]s

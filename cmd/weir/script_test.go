@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,11 +24,12 @@ import (
 //	[!] post URL TYPE FILE
 //	                      posts a file and prints the answer; a status that is no success is a failure
 //	get URL               prints what is there
+//	damage DIR            removes one data file of a table
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ports": scriptPorts, "term": scriptTerm, "post": scriptPost, "get": scriptGet,
+			"ports": scriptPorts, "term": scriptTerm, "post": scriptPost, "get": scriptGet, "damage": scriptDamage,
 		},
 	})
 }
@@ -71,6 +73,17 @@ func scriptTerm(ts *testscript.TestScript, neg bool, args []string) {
 	for _, cmd := range ts.BackgroundCmds() {
 		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 	}
+}
+
+// scriptDamage removes one data file of a table.
+func scriptDamage(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, args, 1)
+	files, err := filepath.Glob(ts.MkAbs(args[0] + "/*.parquet"))
+	ts.Check(err)
+	if len(files) == 0 {
+		ts.Fatalf("%s has no data file", args[0])
+	}
+	ts.Check(os.Remove(files[0]))
 }
 
 func scriptPost(ts *testscript.TestScript, neg bool, args []string) {

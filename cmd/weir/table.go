@@ -22,15 +22,18 @@ import (
 func newTableCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "table",
-		Short: "Look at a Delta table",
-		Long:  `Look at a Delta table: one of weir's, or any other that its protocol lets weir read.`,
+		Short: "Look at a Delta table and look after it",
+		Long: `Look at a Delta table and look after it: one of weir's, or any other that its protocol lets weir read. Commands that
+change the table make a new version, and go on beside running writers.`,
 		Example: `  weir table show ./tables/flights
-  weir table head ./tables/flights -n 3`,
+  weir table head ./tables/flights -n 3
+  weir table optimize ./tables/flights`,
 		Args: cobra.NoArgs, // or an unknown subcommand would be taken for one
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	view := addOutput(cmd)
-	cmd.AddCommand(tableShow(view), tableHead(view), tableHistory(view), tableFiles(view))
+	cmd.AddCommand(tableShow(view), tableHead(view), tableHistory(view), tableFiles(view), tableSchema(view), tableDiff(view))
+	cmd.AddCommand(tableCare(view)...)
 	return cmd
 }
 
@@ -55,7 +58,7 @@ func openTable(ctx context.Context, uri string) (*delta.Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open table %s: %w", uri, err)
 	}
-	t, err := delta.Open(ctx, st, delta.Options{})
+	t, err := delta.Open(ctx, st, delta.Options{EngineInfo: "weir/" + buildVersion()})
 	switch {
 	case errors.Is(err, delta.ErrNotATable):
 		return nil, fmt.Errorf("%s: %w with a version in it", uri, err)
@@ -90,11 +93,10 @@ type columnSummary struct {
 	Nullable bool   `json:"nullable"`
 }
 
-func summarize(t *delta.Table) tableSummary {
-	s := t.Snapshot()
+func summarize(uri string, s *delta.Snapshot) tableSummary {
 	p := s.Protocol()
 	sum := tableSummary{
-		URI: t.Store().String(), ID: s.Metadata().ID, Version: s.Version(), Modified: s.Timestamp().UTC(),
+		URI: uri, ID: s.Metadata().ID, Version: s.Version(), Modified: s.Timestamp().UTC(),
 		Reader: p.MinReaderVersion, Writer: p.MinWriterVersion,
 		PartitionBy: append([]string{}, s.PartitionColumns()...), Config: s.Configuration(),
 	}
@@ -114,8 +116,13 @@ func summarize(t *delta.Table) tableSummary {
 }
 
 func tableShow(viewer viewer) *cobra.Command {
-	return tableSub("show", "Print version, size and schema", viewer, func(_ context.Context, v view, t *delta.Table) error {
-		sum := summarize(t)
+	var at timePoint
+	cmd := tableSub("show", "Print version, size and schema", viewer, func(ctx context.Context, v view, t *delta.Table) error {
+		s, err := at.snapshot(ctx, t)
+		if err != nil {
+			return err
+		}
+		sum := summarize(t.Store().String(), s)
 		if v.json {
 			return v.encode(sum)
 		}
@@ -143,20 +150,27 @@ func tableShow(viewer viewer) *cobra.Command {
 			}
 		})
 	})
+	at.flags(cmd)
+	return cmd
 }
 
 func tableHead(viewer viewer) *cobra.Command {
 	n := 10
+	var at timePoint
 	cmd := tableSub("head", "Print some rows", viewer, func(ctx context.Context, v view, t *delta.Table) error {
-		return printHead(ctx, v, t, n)
+		s, err := at.snapshot(ctx, t)
+		if err != nil {
+			return err
+		}
+		return printHead(ctx, v, s, n)
 	})
+	at.flags(cmd)
 	cmd.Flags().IntVarP(&n, "rows", "n", n, "number of rows")
 	return cmd
 }
 
 // printHead prints the first n rows of the table's files: one JSON object a line, or a grid with long values cut.
-func printHead(ctx context.Context, v view, t *delta.Table, n int) error {
-	s := t.Snapshot()
+func printHead(ctx context.Context, v view, s *delta.Snapshot, n int) error {
 	rows, err := head(ctx, s, n)
 	if err != nil {
 		return fmt.Errorf("read rows: %w", err)
@@ -240,8 +254,13 @@ func tableHistory(viewer viewer) *cobra.Command {
 }
 
 func tableFiles(viewer viewer) *cobra.Command {
-	return tableSub("files", "Print the data files of the current version, oldest first", viewer, func(_ context.Context, v view, t *delta.Table) error {
-		files := slices.SortedFunc(t.Snapshot().Files(), func(a, b delta.Add) int {
+	var at timePoint
+	cmd := tableSub("files", "Print the data files, oldest first", viewer, func(ctx context.Context, v view, t *delta.Table) error {
+		s, err := at.snapshot(ctx, t)
+		if err != nil {
+			return err
+		}
+		files := slices.SortedFunc(s.Files(), func(a, b delta.Add) int {
 			return cmp.Or(cmp.Compare(a.ModificationTime, b.ModificationTime), strings.Compare(a.Path, b.Path))
 		})
 		if v.json {
@@ -263,6 +282,8 @@ func tableFiles(viewer viewer) *cobra.Command {
 			}
 		})
 	})
+	at.flags(cmd)
+	return cmd
 }
 
 // when prints a time, which not every writer gives.

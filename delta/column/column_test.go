@@ -67,6 +67,22 @@ func TestGather(t *testing.T) {
 	})
 }
 
+func TestAppendBatch(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := columntest.Schema(3).Draw(t, "schema")
+		rows := rapid.SliceOfN(columntest.Row(s), 0, 20).Draw(t, "rows")
+		cut := rapid.IntRange(0, len(rows)).Draw(t, "cut")
+		whole := columntest.Build(s, rows[:cut])
+		whole.AppendBatch(columntest.Build(s, rows[cut:]))
+		if d := cmp.Diff(columntest.Rows(columntest.Build(s, rows)), columntest.Rows(whole), columntest.Exact); d != "" {
+			t.Fatalf("rows (-want +got):\n%s", d)
+		}
+		for _, c := range whole.Columns {
+			checkShape(t, c, len(rows))
+		}
+	})
+}
+
 func TestSealedShape(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := columntest.Schema(3).Draw(t, "schema")

@@ -1,0 +1,370 @@
+package delta
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/weir-dev/weir/delta/column"
+	"github.com/weir-dev/weir/delta/schema"
+)
+
+// The rows of a partition are sorted along a Z-order curve: each column's value becomes its rank among a sample of the
+// column's values, and the bits of the ranks are interleaved (Morton 1966), so that rows near in every column are near in
+// the file. Ranks make the curve indifferent to how values are spread.
+//
+// Memory is bounded, not reads: a partition that needs more memory than allowed is read once for each slice of the curve
+// that fits.
+
+// Bounds of a curve.
+const (
+	maxZOrderColumns = 8
+	zOrderSample     = 16 << 10 // values of each column
+	maxRankBits      = 10
+)
+
+// zOrderTag names, in the tags of a file, the columns along which its rows are sorted.
+const zOrderTag = "ZORDER_BY"
+
+// ZOrderError refuses columns for a Z-order.
+type ZOrderError struct{ Column, Reason string }
+
+func (e *ZOrderError) Error() string { return fmt.Sprintf("z-order by %s: %s", e.Column, e.Reason) }
+
+// curve places rows on the Z-order curve.
+type curve struct {
+	columns []schema.Field
+	bits    int
+	bounds  [][][]byte // by column: ascending; a value's rank is the number of bounds at or below it
+}
+
+func (s *Snapshot) newCurve(names []string) (*curve, error) {
+	if len(names) > maxZOrderColumns {
+		return nil, &ZOrderError{strings.Join(names, ","), fmt.Sprintf("at most %d columns: each further one weakens the others", maxZOrderColumns)}
+	}
+	c := &curve{bits: min(maxRankBits, 64/len(names)), bounds: make([][][]byte, len(names))}
+	for i, name := range names {
+		at := slices.IndexFunc(s.schema.Fields, func(f schema.Field) bool { return f.Name == name })
+		switch {
+		case at < 0:
+			return nil, &ZOrderError{name, "the table has no such column"}
+		case slices.Contains(s.metadata.PartitionColumns, name):
+			return nil, &ZOrderError{name, "it is a partition column: its values never share a file"}
+		case slices.Contains(names[:i], name):
+			return nil, &ZOrderError{name, "it is named twice"}
+		case !sortable(s.schema.Fields[at].Type.Kind):
+			return nil, &ZOrderError{name, fmt.Sprintf("a %s has no order", s.schema.Fields[at].Type)}
+		}
+		c.columns = append(c.columns, s.schema.Fields[at])
+	}
+	return c, nil
+}
+
+func sortable(k schema.Kind) bool {
+	return k != schema.Struct && k != schema.Array && k != schema.Map
+}
+
+func (c *curve) schema() *schema.Type { return &schema.Type{Kind: schema.Struct, Fields: c.columns} }
+
+// learn sets the bounds from samples of each column's values.
+func (c *curve) learn(samples []*reservoir) {
+	ranks := 1 << c.bits
+	for i, r := range samples {
+		slices.SortFunc(r.values, func(a, b []byte) int { return strings.Compare(string(a), string(b)) })
+		bounds := make([][]byte, 0, ranks)
+		for k := 1; k < ranks; k++ {
+			at := k * len(r.values) / ranks
+			if at < len(r.values) && (len(bounds) == 0 || string(bounds[len(bounds)-1]) != string(r.values[at])) {
+				bounds = append(bounds, r.values[at])
+			}
+		}
+		c.bounds[i] = bounds
+	}
+}
+
+// keys appends the places on the curve of all rows; the first columns of the batch are those of the curve.
+func (c *curve) keys(dst []uint64, b *column.Batch) []uint64 {
+	start := len(dst)
+	dst = append(dst, make([]uint64, b.Rows)...)
+	var value []byte
+	for i := range c.columns {
+		v := find(b, c.columns[i].Name)
+		at := v.Positions(nil)
+		for row := range b.Rows {
+			rank := uint64(0) // of null
+			if at[row] >= 0 {
+				value = appendSortable(value[:0], v, int(at[row]))
+				rank = uint64(sort.Search(len(c.bounds[i]), func(k int) bool { return string(c.bounds[i][k]) > string(value) }))
+			}
+			dst[start+row] |= spread(rank, len(c.columns), len(c.columns)-1-i)
+		}
+	}
+	return dst
+}
+
+// spread puts the bits of rank n apart, the lowest at offset.
+func spread(rank uint64, n, offset int) (key uint64) {
+	for bit := 0; rank != 0; bit++ {
+		key |= (rank & 1) << (bit*n + offset)
+		rank >>= 1
+	}
+	return key
+}
+
+// appendSortable appends value p of v as bytes that sort as the values do. Long strings are cut: they count by their start.
+func appendSortable(dst []byte, v *column.Vector, p int) []byte {
+	const signBit = 1 << 63
+	switch v.Type.Kind {
+	case schema.Boolean:
+		if v.Bools[p] {
+			return append(dst, 1)
+		}
+		return append(dst, 0)
+	case schema.Byte, schema.Short, schema.Integer, schema.Date:
+		return binary.BigEndian.AppendUint64(dst, uint64(int64(v.Int32s[p]))^signBit)
+	case schema.Float:
+		return appendSortableFloat(dst, float64(v.Float32s[p]))
+	case schema.Double:
+		return appendSortableFloat(dst, v.Float64s[p])
+	case schema.String, schema.Binary:
+		text := v.BytesAt(p)
+		return append(dst, text[:min(len(text), maxSortableBytes)]...)
+	case schema.Decimal:
+		if v.Type.Precision > 18 {
+			const wide = 16
+			dst = append(dst, v.Data[p*wide:(p+1)*wide]...)
+			dst[len(dst)-wide] ^= 0x80
+			return dst
+		}
+	default:
+	}
+	return binary.BigEndian.AppendUint64(dst, uint64(v.Int64s[p])^signBit)
+}
+
+const maxSortableBytes = 64
+
+func appendSortableFloat(dst []byte, x float64) []byte {
+	bits := math.Float64bits(x)
+	if bits>>63 != 0 {
+		bits = ^bits
+	} else {
+		bits |= 1 << 63
+	}
+	return binary.BigEndian.AppendUint64(dst, bits)
+}
+
+// reservoir is a sample of a stream of values, each as likely as the others (Vitter 1985, algorithm R).
+type reservoir struct {
+	values [][]byte
+	seen   int
+	rand   *rand.Rand
+}
+
+func (r *reservoir) add(v *column.Vector) {
+	var value []byte
+	for p := range v.Present() {
+		r.seen++
+		at := len(r.values)
+		if at == zOrderSample {
+			if at = r.rand.IntN(r.seen); at >= zOrderSample {
+				continue
+			}
+		} else {
+			r.values = append(r.values, nil)
+		}
+		value = appendSortable(value[:0], v, p)
+		r.values[at] = append(r.values[at][:0], value...)
+	}
+}
+
+// zOrder sorts the rows of each partition along the curve, a commit for each run of partitions.
+func (t *Table) zOrder(ctx context.Context, s *Snapshot, o OptimizeOptions, done *OptimizeResult) error {
+	c, err := s.newCurve(o.ZOrder)
+	if err != nil {
+		return err
+	}
+	tag := strings.Join(o.ZOrder, ",")
+	for round := range rounds(s.unsorted(o, tag), o.RoundBytes) {
+		w := t.newDataWriter(s.schema, s.metadata.PartitionColumns, o.Parquet)
+		err := t.replaceFiles(ctx, s, w, round, o.ZOrder, done, func(b bin) error {
+			if err := c.sample(ctx, s, b); err != nil {
+				return err
+			}
+			return (&zSorter{curve: c, snap: s, files: b, out: w, options: o, tag: tag}).run(ctx)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unsorted are the files of each partition that holds one which is not sorted by tag yet, in runs below the size of a round.
+func (s *Snapshot) unsorted(o OptimizeOptions, tag string) []bin {
+	byPartition := map[string]bin{}
+	stale := map[string]bool{}
+	for _, a := range s.inOrder() {
+		if o.Where == nil || o.Where(a) {
+			key := partitionKey(a.PartitionValues)
+			byPartition[key] = append(byPartition[key], a)
+			stale[key] = stale[key] || a.Tags[zOrderTag] != tag
+		}
+	}
+	var bins []bin
+	for _, key := range slices.Sorted(maps.Keys(stale)) {
+		if stale[key] {
+			bins = append(bins, chunked(byPartition[key], o.RoundBytes)...)
+		}
+	}
+	return bins
+}
+
+// chunked cuts a bin into runs of at most size bytes, at least a file each.
+func chunked(b bin, size int64) (out []bin) {
+	var run bin
+	for _, a := range b {
+		if len(run) > 0 && run.size()+a.Size > size {
+			out, run = append(out, run), nil
+		}
+		run = append(run, a)
+	}
+	return append(out, run)
+}
+
+func (c *curve) sample(ctx context.Context, s *Snapshot, b bin) error {
+	samples := make([]*reservoir, len(c.columns))
+	for i := range samples {
+		samples[i] = &reservoir{rand: rand.New(rand.NewPCG(1, uint64(i)))} // the same files make the same curve
+	}
+	err := s.eachBatch(ctx, b, c.schema(), func(rows *column.Batch) error {
+		for i := range c.columns {
+			samples[i].add(find(rows, c.columns[i].Name))
+		}
+		return nil
+	})
+	c.learn(samples)
+	return err
+}
+
+// eachBatch reads the files one after the other.
+func (s *Snapshot) eachBatch(ctx context.Context, b bin, want *schema.Type, do func(*column.Batch) error) error {
+	var failed error
+	for _, a := range b {
+		ok := s.readFile(ctx, a, want, func(rows *column.Batch, err error) bool {
+			if err == nil && rows.Rows > 0 {
+				err = do(rows)
+			}
+			failed = err
+			return err == nil
+		})
+		if !ok {
+			return failed
+		}
+	}
+	return nil
+}
+
+// zSorter writes the rows of one bin in the order of the curve.
+type zSorter struct {
+	curve   *curve
+	snap    *Snapshot
+	files   bin
+	out     *dataWriter
+	options OptimizeOptions
+	tag     string
+
+	rowsPerFile int
+}
+
+// run cuts the curve into slices whose rows fit into memory, and writes one slice after the other.
+func (z *zSorter) run(ctx context.Context) error {
+	slicesOf, err := z.plan(ctx)
+	if err != nil {
+		return err
+	}
+	first := len(z.out.adds)
+	for i := range len(slicesOf) - 1 {
+		if err := z.writeSlice(ctx, slicesOf[i], slicesOf[i+1]); err != nil {
+			return err
+		}
+	}
+	for i := range z.out.adds[first:] {
+		z.out.adds[first+i].Tags = map[string]string{zOrderTag: z.tag}
+	}
+	return nil
+}
+
+// zBuckets is into how many equal parts of the curve rows are counted to find the slices.
+const zBuckets = 1 << 12
+
+// plan returns the ascending places on the curve between which a slice lies, first and last included.
+func (z *zSorter) plan(ctx context.Context) ([]uint64, error) {
+	width := z.curve.bits * len(z.curve.columns)
+	shift := max(0, width-12)
+	var rows [zBuckets]int64
+	var total, bytes int64
+	var keys []uint64
+	err := z.snap.eachBatch(ctx, z.files, z.snap.schema, func(b *column.Batch) error {
+		keys = z.curve.keys(keys[:0], b)
+		for _, k := range keys {
+			rows[k>>shift]++
+		}
+		total += int64(b.Rows)
+		bytes += b.Bytes()
+		return nil
+	})
+	if err != nil || total == 0 {
+		return nil, err
+	}
+	z.rowsPerFile = int(max(1, float64(z.options.TargetSize)*float64(total)/float64(max(1, z.files.size()))))
+	fits := max(1, z.options.Memory/3*total/max(1, bytes)) // rows as read, gathered and as they leave
+	cuts, held := []uint64{0}, int64(0)
+	for i, n := range rows {
+		if held > 0 && held+n > fits {
+			cuts, held = append(cuts, uint64(i)<<shift), 0
+		}
+		held += n
+	}
+	return append(cuts, math.MaxUint64), nil
+}
+
+// writeSlice writes the rows from one place of the curve to another.
+func (z *zSorter) writeSlice(ctx context.Context, from, to uint64) error {
+	held := column.NewBatch(z.snap.schema)
+	var places, keys []uint64
+	var picked []int
+	err := z.snap.eachBatch(ctx, z.files, z.snap.schema, func(b *column.Batch) error {
+		keys, picked = z.curve.keys(keys[:0], b), picked[:0]
+		for row, k := range keys {
+			if k >= from && k < to {
+				picked, places = append(picked, row), append(places, k)
+			}
+		}
+		if len(picked) > 0 {
+			held.AppendBatch(b.Gather(picked))
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	order := make([]int, len(places))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(places[a], places[b]) })
+	for run := range slices.Chunk(order, z.rowsPerFile) {
+		p := partition{values: z.files[0].PartitionValues, of: []rowSet{{batch: held, rows: run}}}
+		if err := z.out.write(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
