@@ -21,7 +21,8 @@ type Pipeline struct {
 	set     Settings
 	admit   *admission
 	table   *commit.Local
-	schema  *decode.Schema
+	schema  *decode.Schema // of the table
+	records *decode.Schema // of what is decoded: the same without steps
 	flusher *batch.Flusher
 	metrics *metrics
 	log     *slog.Logger
@@ -63,8 +64,12 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 		return nil, err
 	}
 	set.Decode.PartitionBy, set.Decode.NeedColumn, set.Decode.Widen = set.PartitionBy, true, true
-	p.schema = decode.NewSchema(p.table.Schema(), set.Decode)
-	p.flusher = batch.New(set.batchSettings(), p.table, p.schema, admit.pool, p)
+	settings := set.batchSettings()
+	if p.schema, settings.Records, err = set.schemas(p.table.Schema()); err != nil {
+		return nil, err
+	}
+	p.records = settings.Records
+	p.flusher = batch.New(settings, p.table, p.schema, admit.pool, p)
 	m.pipeline(p)
 	return p, nil
 }

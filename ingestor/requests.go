@@ -9,6 +9,7 @@ import (
 	"github.com/weir-dev/weir/ingestor/batch"
 	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/event"
+	"github.com/weir-dev/weir/ingestor/transform"
 	"github.com/weir-dev/weir/protocol"
 	"github.com/weir-dev/weir/rsocket"
 )
@@ -41,7 +42,7 @@ func (s *single) Settle(part batch.Part, version int64, err error) {
 func (p *Pipeline) appendSingle(ctx context.Context, door string, mime event.MIME, data []byte, done func(outcome)) error {
 	now := time.Now()
 	s := &single{p: p, done: done}
-	return p.flusher.Shard().Append(ctx, now, func(dec *decode.Decoder) batch.Part {
+	return p.flusher.Shard().Append(ctx, now, func(dec *transform.Decoder) batch.Part {
 		n, rejects := dec.Append(mime, data, decode.System{ReceivedMicros: now.UnixMicro()}, nil)
 		s.records = int64(n)
 		for _, r := range rejects[:min(len(rejects), maxRejectBytes/64)] {

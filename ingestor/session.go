@@ -12,6 +12,7 @@ import (
 	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/event"
 	"github.com/weir-dev/weir/ingestor/lease"
+	"github.com/weir-dev/weir/ingestor/transform"
 	"github.com/weir-dev/weir/protocol"
 	"github.com/weir-dev/weir/rsocket"
 )
@@ -230,7 +231,7 @@ func payloadBytes(payloads []rsocket.Payload) int64 {
 // append decodes payloads into the shard, in order.
 func (s *session) append(ctx context.Context, payloads []rsocket.Payload) error {
 	now := time.Now()
-	return s.shard.Append(ctx, now, func(dec *decode.Decoder) batch.Part {
+	return s.shard.Append(ctx, now, func(dec *transform.Decoder) batch.Part {
 		part := batch.Part{Source: s, Stream: s.id}
 		sys := decode.System{Stream: s.id.Name, Seq: s.received, ReceivedMicros: now.UnixMicro()}
 		var rejects []decode.Reject

@@ -11,9 +11,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-dev/weir/delta/parquet"
+	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/delta/store"
 	"github.com/weir-dev/weir/ingestor/batch"
 	"github.com/weir-dev/weir/ingestor/decode"
+	"github.com/weir-dev/weir/ingestor/transform"
 	"github.com/weir-dev/weir/rsocket"
 )
 
@@ -24,8 +26,10 @@ type Settings struct {
 	PartitionBy []string
 	Parquet     parquet.WriterOptions
 	Decode      decode.Options
-	Batch       batch.Settings // Shards 0 means one for each processor
-	Memory      int64          // bytes for everything this pipeline holds, encoding included
+	Columns     *schema.Type       // those that are declared; nil for none
+	Transform   *transform.Program // nil: no steps
+	Batch       batch.Settings     // Shards 0 means one for each processor
+	Memory      int64              // bytes for everything this pipeline holds, encoding included
 }
 
 // Config is what an ingestor takes. The listeners are open; Run closes them.

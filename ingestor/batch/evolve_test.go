@@ -13,6 +13,7 @@ import (
 	"github.com/weir-dev/weir/ingestor/commit"
 	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/event"
+	"github.com/weir-dev/weir/ingestor/transform"
 )
 
 // TestSubmittersThatEvolveAtOnce: several pods with schemas of their own submit to one committer. Each brings fields of its
@@ -73,7 +74,7 @@ func submit(ctx context.Context, table *commit.Local, pod int, value string, rec
 	go func() { done <- f.Run(ctx) }()
 	for n := range records {
 		e := fmt.Appendf(nil, `{"shared":%s,"own%d":%d,"o":{"at%d":1}}`, value, pod, n, pod)
-		err := f.Shard().Append(ctx, time.Now(), func(dec *decode.Decoder) Part {
+		err := f.Shard().Append(ctx, time.Now(), func(dec *transform.Decoder) Part {
 			ok, _ := dec.Append(event.JSON, e, decode.System{}, nil)
 			return Part{Source: src, Last: int64(n + 1), Records: int64(ok)}
 		})

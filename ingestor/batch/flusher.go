@@ -13,6 +13,7 @@ import (
 	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/ingestor/commit"
 	"github.com/weir-dev/weir/ingestor/decode"
+	"github.com/weir-dev/weir/ingestor/transform"
 )
 
 // Settings of a flusher.
@@ -22,6 +23,19 @@ type Settings struct {
 	MaxBytes   int64         // bound of the payload bytes in the growing batch; shards take no more beyond it
 	MinGap     time.Duration // least time from one commit's start to the next one's
 	Shards     int
+
+	// What records go through before they are the table's: the schema that they are decoded into, and the steps. Without
+	// steps they are decoded into the table's.
+	Records   *decode.Schema
+	Transform *transform.Program
+}
+
+// decoder returns a decoder for a shard.
+func (s *Settings) decoder(table *decode.Schema) *transform.Decoder {
+	if s.Transform == nil {
+		return transform.NewDecoder(table, table, nil)
+	}
+	return transform.NewDecoder(s.Records, table, s.Transform)
 }
 
 // Table is where a flusher writes to; *commit.Local is one.
@@ -86,7 +100,7 @@ func New(set Settings, table Table, s *decode.Schema, a Accounts, o Observer) *F
 		kick: make(chan struct{}, 1), over: make(chan struct{}), flushed: &generation{make(chan struct{})},
 	}
 	for range set.Shards {
-		f.shards = append(f.shards, &Shard{flusher: f, dec: decode.NewDecoder(s)})
+		f.shards = append(f.shards, &Shard{flusher: f, dec: set.decoder(s)})
 	}
 	return f
 }

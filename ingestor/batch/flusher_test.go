@@ -15,6 +15,7 @@ import (
 	"github.com/weir-dev/weir/ingestor/commit"
 	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/event"
+	"github.com/weir-dev/weir/ingestor/transform"
 )
 
 // table is a table in memory whose answers a test steers.
@@ -156,7 +157,7 @@ var settings = Settings{MaxRecords: 10, MaxAge: 5 * time.Second, MaxBytes: 1000,
 func (r *rig) add(ctx context.Context, n int) error {
 	shard := r.f.shards[0]
 	for range n {
-		err := shard.Append(ctx, time.Now(), func(dec *decode.Decoder) Part {
+		err := shard.Append(ctx, time.Now(), func(dec *transform.Decoder) Part {
 			r.seq++
 			e := fmt.Appendf(nil, `{"n":%d}`, r.seq)
 			ok, _ := dec.Append(event.JSON, e, decode.System{}, nil)
@@ -317,7 +318,7 @@ func TestMemoryBooksBalance(t *testing.T) {
 		r.tab.stall = make(chan struct{})
 		wide := []byte(`{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8}`)
 		for range 10 {
-			err := r.f.shards[1].Append(t.Context(), time.Now(), func(dec *decode.Decoder) Part {
+			err := r.f.shards[1].Append(t.Context(), time.Now(), func(dec *transform.Decoder) Part {
 				ok, _ := dec.Append(event.JSON, wide, decode.System{}, nil)
 				return Part{Source: r.src, Last: 1, Records: int64(ok), Bytes: int64(len(wide))}
 			})

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/weir-dev/weir/delta/column"
-	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/event"
+	"github.com/weir-dev/weir/ingestor/transform"
 )
 
 // Source is where payloads came from, and where the outcome goes.
@@ -41,7 +41,7 @@ type Shard struct {
 	flusher *Flusher
 
 	mu    sync.Mutex // guards what follows; never held over I/O
-	dec   *decode.Decoder
+	dec   *transform.Decoder
 	parts []Part
 	raw   int64 // bytes of the payloads in dec
 	extra int64 // bytes held in the pool beyond raw, because columns are larger than what they came from
@@ -58,7 +58,7 @@ type cut struct {
 }
 
 // Appender decodes payloads into the shard it is given. It returns the part that it added.
-type Appender func(dec *decode.Decoder) Part
+type Appender func(dec *transform.Decoder) Part
 
 // Append calls add with the shard's decoder once the batch has room. Payloads decoded by one call land in one commit.
 // Errors: that of ctx; what ended the flusher.

@@ -1,10 +1,12 @@
 package decode
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/weir-dev/weir/delta/column"
 	"github.com/weir-dev/weir/delta/schema"
+	"github.com/weir-dev/weir/ingestor/event"
 )
 
 // Settle returns the current schema and makes its types stand: what is written with it goes to the table. Until then a
@@ -53,6 +55,33 @@ func (d *Decoder) Batch() *column.Batch { return d.batch }
 // Truncate takes the newest rows back, so that so many are left.
 func (d *Decoder) Truncate(rows int) { d.batch.Truncate(rows) }
 
+// Line returns the row of a payload, as [Reject] has it, of the i-th record that was decoded; refused says which rows were
+// not.
+func Line(mime event.MIME, payload []byte, i int, refused func(row int) bool) int {
+	lines := baseMIME(mime) == event.NDJSON
+	for row := 0; ; row++ {
+		end := len(payload)
+		if lines {
+			if at := bytes.IndexByte(payload, '\n'); at >= 0 {
+				end = at
+			}
+		}
+		blank := lines && space(payload[:end], 0) == end
+		if !blank && !refused(row) {
+			if i == 0 {
+				return row
+			}
+			i--
+		}
+		if lines {
+			if end == len(payload) {
+				return row
+			}
+			payload = payload[end+1:]
+		}
+	}
+}
+
 // suspends says whether the record that was just refused is to stop the pipeline.
 func (d *Decoder) suspends() bool { return d.mismatch && d.opts.OnMismatch == SuspendPipeline }
 
@@ -100,4 +129,36 @@ func settledField(settled *schema.Type, name string) *schema.Type {
 		return settled.Fields[i].Type
 	}
 	return nil
+}
+
+// Path is the path of a field as the column for misfits has it.
+func Path(names ...string) string {
+	var path []byte
+	for _, n := range names {
+		path = appendName(path, []byte(n), 0)
+	}
+	return string(path)
+}
+
+// CountRescued counts values that were moved into the column for misfits.
+func (s *Schema) CountRescued(n int) { s.rescued.Add(int64(n)) }
+
+// Overlay is the schema to decode into when the columns declared are wanted in a table: those of the table first, then the
+// ones that it lacks. A declared column that is NOT NULL is, whatever the table says. It also returns where the two
+// disagree: the table's type stands there.
+func Overlay(table, declared *schema.Type) (*schema.Type, []Conflict) {
+	switch {
+	case declared == nil:
+		return table, nil
+	case table == nil:
+		return declared, nil
+	}
+	m := merger{}
+	out := m.structs(table, declared, "")
+	for i := range out.Fields {
+		if at := declared.Index(out.Fields[i].Name); at >= 0 && !declared.Fields[at].Nullable {
+			out.Fields[i].Nullable = false
+		}
+	}
+	return out, m.conflicts
 }

@@ -1,0 +1,28 @@
+package ingestor
+
+import (
+	"fmt"
+
+	"github.com/weir-dev/weir/delta/schema"
+	"github.com/weir-dev/weir/ingestor/decode"
+)
+
+// schemas returns the schema that batches and table share, and the one that records are decoded into; they are the same
+// unless there are steps in between. table is nil before there is one.
+func (s *Settings) schemas(table *schema.Type) (out, records *decode.Schema, err error) {
+	initial, conflicts := decode.Overlay(s.Transform.Source(table), s.Columns)
+	for _, c := range conflicts {
+		if c.Theirs == nil {
+			return nil, nil, fmt.Errorf("schema.columns: %s differs from a column of the table by case alone: give it the table's name", c.Path)
+		}
+		return nil, nil, fmt.Errorf("schema.columns: %s is declared as %s, the table has %s: a column's type never changes; declare what the table has, or use another name",
+			c.Path, c.Ours.DDL(), c.Theirs.DDL())
+	}
+	if s.Transform == nil {
+		out = decode.NewSchema(initial, s.Decode)
+		return out, out, nil
+	}
+	o := s.Decode
+	o.PartitionBy = nil // steps may make these columns
+	return decode.NewSchema(table, s.Decode), decode.NewSchema(initial, o), nil
+}
