@@ -194,15 +194,20 @@ type sidecar struct {
 // NumRecords is the number of the file's rows by its statistics, those of its deletion vector not counted; false if it has
 // none.
 func (a *Add) NumRecords() (int64, bool) {
+	n, ok := a.storedRecords()
+	if ok && a.DeletionVector != nil {
+		n -= a.DeletionVector.Cardinality
+	}
+	return n, ok
+}
+
+// storedRecords is NumRecords with those of the deletion vector.
+func (a *Add) storedRecords() (int64, bool) {
 	var stats struct {
 		NumRecords *int64 `json:"numRecords"`
 	}
 	if a.Stats == "" || json.Unmarshal([]byte(a.Stats), &stats) != nil || stats.NumRecords == nil {
 		return 0, false
 	}
-	n := *stats.NumRecords
-	if a.DeletionVector != nil {
-		n -= a.DeletionVector.Cardinality
-	}
-	return n, true
+	return *stats.NumRecords, true
 }

@@ -58,49 +58,83 @@ func (s *Snapshot) inOrder() []*Add {
 
 // readFile yields the rows of one file. False: stop.
 func (s *Snapshot) readFile(ctx context.Context, a *Add, want *schema.Type, yield func(*column.Batch, error) bool) bool {
-	fail := func(err error) bool {
-		yield(nil, err)
-		return false
-	}
-	key, err := DataKey(a.Path)
-	if err != nil {
-		return fail(err)
-	}
-	r, err := s.store.Open(ctx, key)
-	if errors.Is(err, store.ErrNotExist) {
-		return fail(&MissingFileError{Path: a.Path})
-	}
-	if err != nil {
-		return fail(fmt.Errorf("read data file: %w", err))
-	}
-	defer func() { _ = r.Close() }() // only read
-	f, err := parquet.Open(r, r.Size())
-	if err != nil {
-		return fail(fmt.Errorf("data file %s: %w", a.Path, err))
-	}
-	deleted, err := loadDeletionVector(ctx, s.store, a, f.Rows())
-	if err != nil {
-		return fail(err)
-	}
-	p, err := s.plan(want, f)
-	if err != nil {
-		return fail(fmt.Errorf("data file %s: %w", a.Path, err))
-	}
-	first := int64(0)
-	for b, err := range p.stored(ctx, f) {
-		if err == nil {
-			next := first + int64(b.Rows)
-			b, err = p.complete(deleted.live(b, first), a)
-			first = next
-		}
+	for stored, err := range s.readStored(ctx, a, want) {
 		if err != nil {
-			return fail(fmt.Errorf("data file %s: %w", a.Path, err))
+			yield(nil, err)
+			return false
 		}
-		if !yield(b, nil) {
+		if !yield(stored.live(), nil) {
 			return false
 		}
 	}
 	return true
+}
+
+// storedRows is a run of the rows of a file, those that its deletion vector takes out included.
+type storedRows struct {
+	*column.Batch
+	first   int64 // number of the first row in the file
+	deleted deletedRows
+}
+
+func (r *storedRows) live() *column.Batch { return r.deleted.live(r.Batch, r.first) }
+
+// readStored yields the rows of one file as they are stored, with the values of partition columns. The sequence ends after
+// the first error.
+func (s *Snapshot) readStored(ctx context.Context, a *Add, want *schema.Type) iter.Seq2[storedRows, error] {
+	return func(yield func(storedRows, error) bool) {
+		fail := func(err error) { yield(storedRows{}, err) }
+		r, f, err := s.openFile(ctx, a)
+		if err != nil {
+			fail(err)
+			return
+		}
+		defer func() { _ = r.Close() }() // only read
+		deleted, err := loadDeletionVector(ctx, s.store, a, f.Rows())
+		if err != nil {
+			fail(err)
+			return
+		}
+		p, err := s.plan(want, f)
+		if err != nil {
+			fail(fmt.Errorf("data file %s: %w", a.Path, err))
+			return
+		}
+		first := int64(0)
+		for b, err := range p.stored(ctx, f) {
+			if err == nil {
+				b, err = p.complete(b, a)
+			}
+			if err != nil {
+				fail(fmt.Errorf("data file %s: %w", a.Path, err))
+				return
+			}
+			if !yield(storedRows{b, first, deleted}, nil) {
+				return
+			}
+			first += int64(b.Rows)
+		}
+	}
+}
+
+// openFile opens a data file. The reader is the caller's to close.
+func (s *Snapshot) openFile(ctx context.Context, a *Add) (store.Reader, *parquet.File, error) {
+	key, err := DataKey(a.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := s.store.Open(ctx, key)
+	if errors.Is(err, store.ErrNotExist) {
+		return nil, nil, &MissingFileError{Path: a.Path}
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read data file: %w", err)
+	}
+	f, err := parquet.Open(r, r.Size())
+	if err != nil {
+		return nil, nil, fmt.Errorf("data file %s: %w", a.Path, errors.Join(err, r.Close()))
+	}
+	return r, f, nil
 }
 
 // readPlan says which of the wanted columns are in the files, and which are partition columns.

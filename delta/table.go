@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -55,6 +56,7 @@ type Table struct {
 	seen time.Time     // when the entry of snap.version was last known to be in the store
 
 	checkpoints checkpointer
+	filters     keyFilters // of the files that merges have read
 }
 
 // Open opens the table in st at its latest version.
@@ -72,6 +74,7 @@ func Open(ctx context.Context, st store.Store, o Options) (*Table, error) {
 
 func newTable(st store.Store, o Options, snap *Snapshot, checkpoint int64, seen time.Time) *Table {
 	t := &Table{store: st, opt: o, turn: make(chan struct{}, 1), seen: seen}
+	t.filters.seed = rand.Uint64()
 	t.checkpoints.last = checkpoint
 	t.snap.Store(snap)
 	t.turn <- struct{}{}

@@ -104,9 +104,14 @@ func (t *Table) newDataWriter(s *schema.Type, partitionBy []string, o parquet.Wr
 	return w
 }
 
+// newKey is the key of the next file of a partition.
+func (w *dataWriter) newKey(values PartitionValues) string {
+	return fmt.Sprintf("%spart-%05d-%s-c000.%sparquet", partitionDir(w.partitionBy, values), len(w.adds), newUUID(), w.codec())
+}
+
 // write writes one file.
 func (w *dataWriter) write(ctx context.Context, p partition) error {
-	key := fmt.Sprintf("%spart-%05d-%s-c000.%sparquet", partitionDir(w.partitionBy, p.values), len(w.adds), newUUID(), w.codec())
+	key := w.newKey(p.values)
 	f, err := w.table.store.Create(ctx, key)
 	if err != nil {
 		return err
@@ -118,11 +123,15 @@ func (w *dataWriter) write(ctx context.Context, p partition) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
+	w.added(key, p.values, info)
+	return nil
+}
+
+func (w *dataWriter) added(key string, values PartitionValues, info parquet.FileInfo) {
 	w.adds = append(w.adds, Add{
-		Path: encodePath(key), PartitionValues: p.values, Size: info.Size, Stats: info.Stats.JSON(),
+		Path: encodePath(key), PartitionValues: values, Size: info.Size, Stats: info.Stats.JSON(),
 		ModificationTime: w.table.opt.Now().UnixMilli(), DataChange: true,
 	})
-	return nil
 }
 
 func (w *dataWriter) codec() string {
