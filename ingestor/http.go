@@ -1,9 +1,7 @@
 package ingestor
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"math"
 	"net/http"
@@ -83,7 +81,7 @@ func (p *Pipeline) serveHTTP(w http.ResponseWriter, r *http.Request, limit int64
 
 func respond(w http.ResponseWriter, o outcome) {
 	switch {
-	case errors.Is(o.err, context.Canceled):
+	case o.err != nil && failure(o.err).Code == protocol.CodeUnavailable: // stopped or suspended
 		fail(w, http.StatusServiceUnavailable, failure(o.err).Message)
 	case o.err != nil:
 		fail(w, http.StatusInternalServerError, failure(o.err).Message)

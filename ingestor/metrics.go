@@ -82,9 +82,14 @@ func (m *metrics) pipeline(p *Pipeline) {
 	gauge("batch_records", "Records that wait for a commit to take them.", func() float64 { n, _ := p.flusher.Pending(); return float64(n) })
 	gauge("batch_bytes", "Payload bytes that wait for a commit to take them.", func() float64 { _, n := p.flusher.Pending(); return float64(n) })
 	gauge("table_columns", "Leaf columns that records have, those of the table included.", func() float64 { return float64(p.schema.Stats().Columns) })
-	m.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Namespace: "weir", Name: "values_rescued_total", Help: "Values that fit no column and went to _rescued.",
-	}, func() float64 { return float64(p.schema.Stats().Rescued) }))
+	count := func(name, help string, read func() int64) {
+		m.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "weir", Name: name, Help: help},
+			func() float64 { return float64(read()) }))
+	}
+	count("values_rescued_total", "Values that fit no column and went to _rescued.", p.rescued)
+	count("values_dropped_total", "Values of unknown fields that onUnknown left out.", func() int64 { return p.records.Stats().Dropped })
+	count("records_filtered_total", "Records that a filter left out.", func() int64 { return p.set.Transform.Stats().Filtered })
+	count("transform_errors_total", "Steps that failed for a record.", func() int64 { return p.set.Transform.Stats().Failed })
 	gauge("ready", "1 while the pipeline takes events.", func() float64 {
 		if p.ready() != nil {
 			return 0

@@ -36,6 +36,8 @@ type Pipeline struct {
 	told     atomic.Bool // what the drain flushed was logged, be it nothing
 	failed   atomic.Pointer[failedState]
 
+	suspended atomic.Pointer[suspendedError] // nothing new is taken until the pipeline is started again
+
 	answers  sync.WaitGroup // answers of requests that wait for room on their connection
 	mu       sync.Mutex     // guards sessions
 	sessions map[*session]struct{}
@@ -68,7 +70,7 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 	if p.schema, settings.Records, err = set.schemas(p.table.Schema()); err != nil {
 		return nil, err
 	}
-	p.records = settings.Records
+	p.records, settings.Transform = settings.Records, set.Transform
 	p.flusher = batch.New(settings, p.table, p.schema, admit.pool, p)
 	m.pipeline(p)
 	return p, nil
@@ -96,6 +98,9 @@ func (p *Pipeline) run(ctx context.Context) error {
 func (p *Pipeline) closed() *protocol.Error {
 	if f := p.failed.Load(); f != nil {
 		return &protocol.Error{Code: protocol.CodeFailed, Message: "the pipeline has stopped: " + f.err.Error()}
+	}
+	if e := p.suspended.Load(); e != nil {
+		return &protocol.Error{Code: protocol.CodeUnavailable, Message: e.Error()}
 	}
 	if p.stopping.Load() {
 		return &protocol.Error{Code: protocol.CodeUnavailable, Message: "the pipeline is draining: send to another pod, or again when it is back"}
@@ -189,6 +194,9 @@ func (p *Pipeline) Retrying(err error) {
 func (p *Pipeline) ready() error {
 	if f := p.failed.Load(); f != nil {
 		return f.err
+	}
+	if e := p.suspended.Load(); e != nil {
+		return e
 	}
 	if p.stopping.Load() {
 		return errors.New("pipeline " + p.set.Name + " is draining")

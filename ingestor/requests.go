@@ -21,6 +21,8 @@ type single struct {
 	records  int64
 	rejected []protocol.Reject
 	done     func(o outcome) // must not block
+
+	suspended string // why the payload stopped the pipeline instead of being taken
 }
 
 // outcome is what became of a single payload.
@@ -34,6 +36,9 @@ type outcome struct {
 // Settle implements [batch.Source].
 func (s *single) Settle(part batch.Part, version int64, err error) {
 	s.p.admit.pool.Release(int(part.Bytes))
+	if err == nil && s.suspended != "" {
+		err = &suspendedError{s.suspended}
+	}
 	s.done(outcome{records: s.records, version: version, rejected: s.rejected, err: err})
 }
 
@@ -42,8 +47,11 @@ func (s *single) Settle(part batch.Part, version int64, err error) {
 func (p *Pipeline) appendSingle(ctx context.Context, door string, mime event.MIME, data []byte, done func(outcome)) error {
 	now := time.Now()
 	s := &single{p: p, done: done}
-	return p.flusher.Shard().Append(ctx, now, func(dec *transform.Decoder) batch.Part {
+	err := p.flusher.Shard().Append(ctx, now, func(dec *transform.Decoder) batch.Part {
 		n, rejects := dec.Append(mime, data, decode.System{ReceivedMicros: now.UnixMicro()}, nil)
+		if len(rejects) > 0 && rejects[0].Suspend {
+			s.suspended, rejects = rejects[0].Reason, nil
+		}
 		s.records = int64(n)
 		for _, r := range rejects[:min(len(rejects), maxRejectBytes/64)] {
 			s.rejected = append(s.rejected, protocol.Reject{Sequence: 1, Row: r.Row, Reason: r.Reason})
@@ -52,6 +60,10 @@ func (p *Pipeline) appendSingle(ctx context.Context, door string, mime event.MIM
 		p.metrics.rejected(door, len(rejects))
 		return batch.Part{Source: s, Last: 1, Records: s.records, Bytes: int64(len(data))}
 	})
+	if s.suspended != "" {
+		p.suspend(door + ": " + s.suspended)
+	}
+	return err
 }
 
 var errOverloaded = &rsocket.Error{Code: rsocket.CodeRejected, Message: "the pipeline holds as much as its memory budget allows: try again later, or use ingest.stream, which is paced by demand"}

@@ -26,3 +26,12 @@ func (s *Settings) schemas(table *schema.Type) (out, records *decode.Schema, err
 	o.PartitionBy = nil // steps may make these columns
 	return decode.NewSchema(table, s.Decode), decode.NewSchema(initial, o), nil
 }
+
+// rescued counts the values that went to the column for misfits, when they were decoded or later.
+func (p *Pipeline) rescued() int64 {
+	n := p.schema.Stats().Rescued
+	if p.records != p.schema {
+		n += p.records.Stats().Rescued
+	}
+	return n
+}

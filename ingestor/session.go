@@ -3,6 +3,7 @@ package ingestor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -231,14 +232,23 @@ func payloadBytes(payloads []rsocket.Payload) int64 {
 // append decodes payloads into the shard, in order.
 func (s *session) append(ctx context.Context, payloads []rsocket.Payload) error {
 	now := time.Now()
-	return s.shard.Append(ctx, now, func(dec *transform.Decoder) batch.Part {
+	var suspended string
+	err := s.shard.Append(ctx, now, func(dec *transform.Decoder) batch.Part {
 		part := batch.Part{Source: s, Stream: s.id}
 		sys := decode.System{Stream: s.id.Name, Seq: s.received, ReceivedMicros: now.UnixMicro()}
 		var rejects []decode.Reject
 		for i := range payloads {
+			if s.p.suspended.Load() != nil {
+				break // by this stream or another: the rest is sent again when the pipeline is back
+			}
 			sys.Seq++
 			var n int
 			n, rejects = dec.Append(payloadMIME(&payloads[i], s.mime), payloads[i].Data, sys, rejects[:0])
+			if len(rejects) > 0 && rejects[0].Suspend {
+				suspended = rejects[0].Reason
+				sys.Seq--
+				break
+			}
 			part.Records += int64(n)
 			if len(rejects) > 0 {
 				s.reject(sys.Seq, rejects)
@@ -252,6 +262,10 @@ func (s *session) append(ctx context.Context, payloads []rsocket.Payload) error 
 		s.p.metrics.received(doorStream, len(payloads), part.Bytes, part.Records)
 		return part
 	})
+	if suspended != "" {
+		s.p.suspend(fmt.Sprintf("stream %q, payload %d: %s", s.id.Name, s.received+1, suspended))
+	}
+	return err
 }
 
 // reject notes rejects for the next ack. Beyond the bound only the first of a payload is named, without its reason: the
@@ -277,7 +291,7 @@ func (s *session) reject(seq int64, rejects []decode.Reject) {
 func (s *session) mayGrant() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.ended && s.fatal == nil && s.rejectBytes <= maxRejectBytes
+	return !s.ended && s.fatal == nil && s.p.suspended.Load() == nil && s.rejectBytes <= maxRejectBytes
 }
 
 // Settle implements [batch.Source].
@@ -313,6 +327,9 @@ func (s *session) fail(err error) {
 func failure(err error) *protocol.Message {
 	if errors.Is(err, context.Canceled) {
 		return &protocol.Message{Type: protocol.TypeError, Code: protocol.CodeUnavailable, Message: "the pipeline was stopped before the records were committed: send what is not acknowledged again"}
+	}
+	if e, ok := errors.AsType[*suspendedError](err); ok {
+		return &protocol.Message{Type: protocol.TypeError, Code: protocol.CodeUnavailable, Message: e.Error()}
 	}
 	return &protocol.Message{Type: protocol.TypeError, Code: protocol.CodeFailed, Message: "the pipeline has stopped: " + err.Error()}
 }

@@ -11,7 +11,7 @@ import (
 // Status are the flow figures of a pipeline on this pod.
 type Status struct {
 	Pipeline string `json:"pipeline"`
-	State    string `json:"state"` // Running, Retrying, Draining, Failed
+	State    string `json:"state"` // Running, Retrying, Suspended, Draining, Failed
 	Error    string `json:"error,omitempty"`
 
 	Streams        int   `json:"streams"`        // open now
@@ -115,6 +115,8 @@ func (p *Pipeline) Status() Status {
 	switch {
 	case p.failed.Load() != nil:
 		s.State, s.Error = "Failed", p.failed.Load().err.Error()
+	case p.suspended.Load() != nil:
+		s.State, s.Error = "Suspended", p.suspended.Load().Error()
 	case p.stopping.Load():
 		s.State = "Draining"
 	case p.flow.err != nil:

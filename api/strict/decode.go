@@ -27,10 +27,11 @@ const (
 	maxDepth     = 64
 )
 
-// Decode reads the Pipelines of data, one for each YAML document, sets their defaults and validates them. At least one
-// is returned, or an ErrorList with everything that is wrong; name stands for the file in it.
-func Decode(name string, data []byte) ([]*v1alpha1.Pipeline, error) {
-	d := decoder{file: name, first: map[string]Position{}}
+// Decode reads the Pipelines of data, one for each YAML document, sets their defaults and validates them; what is good so
+// far goes through the checks. At least one is returned, or an ErrorList with everything that is wrong; name stands for
+// the file in it.
+func Decode(name string, data []byte, checks ...Check) ([]*v1alpha1.Pipeline, error) {
+	d := decoder{file: name, data: data, checks: checks, first: map[string]Position{}}
 	d.decode(data)
 	if err := d.errs.list(); err != nil {
 		return nil, err
@@ -41,6 +42,8 @@ func Decode(name string, data []byte) ([]*v1alpha1.Pipeline, error) {
 // decoder holds what was found in one file.
 type decoder struct {
 	file      string
+	data      []byte
+	checks    []Check
 	nodes     int // visited so far
 	errs      ErrorList
 	pipelines []*v1alpha1.Pipeline
@@ -89,7 +92,7 @@ func (d *decoder) decode(data []byte) {
 
 // document reads one Pipeline.
 func (d *decoder) document(root *yaml.Node) {
-	w := walker{decoder: d, places: map[string]Position{}, settled: map[string]bool{}}
+	w := walker{decoder: d, places: map[string]Position{}, texts: map[string]*yaml.Node{}, settled: map[string]bool{}}
 	if w.foreign(root) {
 		return
 	}
@@ -104,8 +107,12 @@ func (d *decoder) document(root *yaml.Node) {
 		return
 	}
 	v1alpha1.SetDefaults(p)
-	for _, e := range v1alpha1.Validate(p) {
+	found := v1alpha1.Validate(p)
+	for _, e := range found {
 		w.invalid(e)
+	}
+	if len(found) == 0 {
+		w.check(p)
 	}
 	key, at := p.Namespace+"/"+p.Name, w.place("metadata.name")
 	if before, ok := d.first[key]; ok && p.Name != "" {

@@ -17,8 +17,9 @@ import (
 // JSON would give; which values are good is left to the API's validation, which then finds their places here.
 type walker struct {
 	*decoder
-	places  map[string]Position // of the fields that are there, by path
-	settled map[string]bool     // paths about which enough was said
+	places  map[string]Position   // of the fields that are there, by path
+	texts   map[string]*yaml.Node // of strings, by path
+	settled map[string]bool       // paths about which enough was said
 }
 
 // place returns where the field at path stands, or where the nearest field around it does.
@@ -174,6 +175,7 @@ func (w *walker) text(n *yaml.Node, s *schema, path string) any {
 	if n.ShortTag() != "!!str" {
 		return w.reject(n, path, "is %s, it must be a string: quote it, %q", kindOf(n), shorten(n.Value))
 	}
+	w.texts[path] = n
 	if s.Enum == nil || slices.Contains(s.Enum, n.Value) {
 		return n.Value
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/weir-dev/weir/delta/store"
 	"github.com/weir-dev/weir/ingestor"
 	"github.com/weir-dev/weir/ingestor/batch"
-	"github.com/weir-dev/weir/ingestor/decode"
 )
 
 // readPipelines reads the pipelines of a file; "-" is stdin. The defaults are filled in. What is wrong with the content is
@@ -34,7 +33,7 @@ func readPipelines(file string, stdin io.Reader) ([]*v1alpha1.Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read pipeline: %w", err)
 	}
-	return strict.Decode(sourceName(file), b)
+	return strict.Decode(sourceName(file), b, checkPipeline)
 }
 
 // sourceName is what messages call a file.
@@ -83,30 +82,19 @@ func newSettings(ctx context.Context, p *v1alpha1.Pipeline) (ingestor.Settings, 
 	if err != nil {
 		return ingestor.Settings{}, fmt.Errorf("spec.sink.delta.uri: %w", err)
 	}
+	columns, hints, program, faults := shape(p)
+	if len(faults) > 0 { // the file was checked, so this is no Pipeline of a file
+		return ingestor.Settings{}, fmt.Errorf("%s: %s", faults[0].Path, faults[0].Message)
+	}
 	s := ingestor.Settings{
 		Name: p.Name, Store: st, PartitionBy: sink.PartitionBy,
 		Parquet: parquet.WriterOptions{Codec: codecs[sink.Compression]},
-		Decode: decode.Options{
-			MaxColumns:    int(*p.Spec.Schema.MaxColumns),
-			MaxEventBytes: int(p.Spec.Flow.MaxEventBytes.Value()),
-		},
+		Decode:  decodeOptions(p, hints),
+		Columns: columns, Transform: program,
 		Batch: batch.Settings{
 			MaxRecords: int64(*sink.Batch.MaxRecords), MaxAge: sink.Batch.MaxAge.Duration, MaxBytes: sink.Batch.MaxBytes.Value(),
 		},
 		Memory: p.Spec.Flow.Memory.Value(),
-	}
-	if p.Spec.Schema.OnMismatch == v1alpha1.MismatchReject {
-		s.Decode.OnMismatch = decode.RejectRecord
-	}
-	for _, c := range p.Spec.Schema.SystemColumns {
-		switch c {
-		case v1alpha1.SystemColumnStream:
-			s.Decode.SystemColumns.Stream = true
-		case v1alpha1.SystemColumnSeq:
-			s.Decode.SystemColumns.Seq = true
-		case v1alpha1.SystemColumnReceived:
-			s.Decode.SystemColumns.Received = true
-		}
 	}
 	return s, nil
 }

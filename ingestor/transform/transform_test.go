@@ -143,7 +143,7 @@ var stepCases = []struct {
 		rows: []row{
 			{"user": row{"home": row{"city": "X"}}, "items": []any{row{"sku": "a", "price": int64(1)}, row{"sku": "b", "price": int64(2)}, row{"sku": "c", "price": int64(3)}}, "city": "X", "known": true, "paid": "b+c"},
 			{"user": row{"id": int64(1)}, "known": false},
-			{"n": int64(1)},
+			{"n": int64(1), "known": false},
 		},
 	},
 	{
@@ -155,7 +155,7 @@ var stepCases = []struct {
 			{"other": int64(1), "_rescued": `{"email":"` + hash("7") + `","pin":"***","Email":"` + hash("c@d") + `"}`},
 			{"_rescued": `{"email":"` + hash(`{"raw":"a@b"}`) + `"}`},
 		},
-		schema: "struct<email:string,pin:string,_rescued:string,other:long>",
+		schema: "struct<email:string,pin:string,other:long,_rescued:string>",
 	},
 	{
 		name:    "a nested field that is masked after flattening is hidden where its struct did not fit",
@@ -169,7 +169,7 @@ var stepCases = []struct {
 		declared: "at: timestamp",
 		records:  []string{`{"at":"1970-01-02T05:00:00Z"}`, `{"at":"1969-12-31T23:30:00Z"}`, `{"n":1}`},
 		rows:     []row{{"at": int64(104400000000), "day": int32(1), "hour": int32(5)}, {"at": int64(-1800000000), "day": int32(-1), "hour": int32(23)}, {"n": int64(1)}},
-		schema:   "struct<at:timestamp,day:date,hour:integer,n:long>",
+		schema:   "struct<at:timestamp,n:long,day:date,hour:integer>",
 	},
 	{
 		name:    "route refuses by name and reason; rows count blank lines and what JSON refused",
@@ -196,9 +196,9 @@ var stepCases = []struct {
 	},
 	{
 		name:    "a value that does not fit the type of the first",
-		options: transform.Options{Steps: []transform.Step{{Set: &transform.Set{Column: "r", Value: "a"}}}},
-		records: []string{`{"a":1}`, `{"a":1.5}`},
-		rows:    []row{{"a": 1.0, "r": int64(1)}, {"a": 1.5, "_rescued": `{"$transform[0].r":"transform[0] (r): the double 1.5 does not fit the column's type long: convert it, such as with double(x) or string(x)"}`}},
+		options: transform.Options{Steps: []transform.Step{{Set: &transform.Set{Column: "r", Value: "a > 1 ? dyn(1.5) : dyn(1)"}}}},
+		records: []string{`{"a":1}`, `{"a":2}`},
+		rows:    []row{{"a": int64(1), "r": int64(1)}, {"a": int64(2), "_rescued": `{"$transform[0].r":"transform[0] (r): the double 1.5 does not fit the column's type long: convert it, such as with double(x) or string(x)"}`}},
 	},
 }
 
