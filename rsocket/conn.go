@@ -87,6 +87,8 @@ type Conn struct {
 
 	// The reader's own.
 	last       *stream   // the stream of the last frame
+	stage      stage     // payloads of one stream on their way to its queue
+	newest     uint32    // the highest stream id of the peer's requests
 	touch      []*stream // streams with new payloads in this burst
 	assembling int       // bytes of unfinished fragments
 	frags      []*stream // streams with unfinished fragments
@@ -120,6 +122,7 @@ type Conn struct {
 	rtt      atomic.Int64 // nanoseconds, smoothed; 0 is unknown
 	paused   atomic.Bool  // the reader waits for room and reads nothing
 	closing  atomic.Bool  // the last frame has been sent
+	refusing atomic.Bool  // draining, or as many requests in progress as are allowed
 	away     atomic.Bool  // a resumable connection has no transport
 	timer    *time.Timer
 }
@@ -242,6 +245,7 @@ func (c *Conn) drain() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining = true
+	c.limitRequests()
 	if c.idle == nil {
 		c.idle = make(chan struct{})
 		c.checkIdle()
@@ -382,8 +386,12 @@ func (c *Conn) add(s *stream) {
 	c.streams[s.id] = s
 	if !s.requester {
 		c.opened++
+		c.limitRequests()
 	}
 }
+
+// limitRequests notes whether the peer's requests are refused, with mu held.
+func (c *Conn) limitRequests() { c.refusing.Store(c.draining || c.opened >= c.limits.MaxStreams) }
 
 // remove takes a stream that has ended out of the table.
 func (c *Conn) remove(s *stream) {
@@ -396,6 +404,7 @@ func (c *Conn) remove(s *stream) {
 	s.gone.Store(true)
 	if !s.requester && !s.handled {
 		c.opened--
+		c.limitRequests()
 	}
 	c.checkIdle()
 }
@@ -405,6 +414,7 @@ func (c *Conn) handlerEnded() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.opened--
+	c.limitRequests()
 	c.checkIdle()
 }
 

@@ -52,6 +52,7 @@ func TestSlabProperty(t *testing.T) {
 				m := rapid.IntRange(0, n).Draw(t, "metadata")
 				b := bytes.Repeat([]byte{byte(i)}, n)
 				p, c := s.copy(Payload{Metadata: b[:m], Data: b[m:], HasMetadata: true})
+				s.count()
 				live = append(live, kept{p, c, b})
 			case op < 9 && len(live) > 0:
 				k := rapid.IntRange(0, len(live)-1).Draw(t, "which")

@@ -70,6 +70,7 @@ func (c *Conn) readerEnded(p any) {
 
 // readFailed ends the connection after a read error or malformed bytes. It returns true if the connection was resumed.
 func (c *Conn) readFailed(err error) (resumed bool) {
+	c.stage.flush()
 	var malformed *frameError
 	switch {
 	case errors.As(err, &malformed):
@@ -236,6 +237,7 @@ func (c *Conn) touched(s *stream) {
 
 // endBurst wakes everyone who got something since the last call: once per read, not once per frame.
 func (c *Conn) endBurst() {
+	c.stage.flush()
 	if c.framesIn > 0 {
 		c.m.FramesIn.Add(c.framesIn)
 		c.m.BytesIn.Add(c.bytesIn)

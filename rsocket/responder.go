@@ -34,12 +34,24 @@ func (c *Conn) onRequest(f *frame) {
 
 // admit checks what can be checked before the payload is looked at. A stream id in use is ignored.
 func (c *Conn) admit(f *frame) (used bool, refusal *Error) {
+	if c.admitNow(f) {
+		c.newest = f.StreamID
+		return false, nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.newest = max(c.newest, f.StreamID)
 	if _, used := c.streams[f.StreamID]; used {
 		return true, nil
 	}
 	return false, c.refusal(f)
+}
+
+// admitNow admits a fire-and-forget without the lock: it has no stream, an id above all others is not in use, and nothing
+// else is to be asked.
+func (c *Conn) admitNow(f *frame) bool {
+	return f.Type == FrameRequestFNF && f.StreamID > c.newest && f.StreamID&1 == 1 == c.server &&
+		c.granted == nil && c.h.FireAndForget != nil && !c.refusing.Load()
 }
 
 // refusal says why a request is refused, or nothing, with mu held.

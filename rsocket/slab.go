@@ -56,10 +56,12 @@ func (c *chunk) release(n int32) {
 type slab struct {
 	cur  *chunk
 	off  int
-	size int // of the next chunk
+	size int   // of the next chunk
+	owed int32 // references of cur that were handed out and not counted yet
 }
 
-// copy stores metadata and data. The returned chunk carries one reference for them; it is nil if they are empty.
+// copy stores metadata and data. The returned chunk carries one reference for them; it is nil if they are empty. The
+// payload may leave the owner only after count.
 func (s *slab) copy(p Payload) (Payload, *chunk) {
 	n := len(p.Metadata) + len(p.Data)
 	if n == 0 {
@@ -70,15 +72,24 @@ func (s *slab) copy(p Payload) (Payload, *chunk) {
 	}
 	b := s.cur.buf[s.off : s.off+n : s.off+n]
 	s.off += n
-	s.cur.refs.Add(1)
+	s.owed++
 	m := copy(b, p.Metadata)
 	copy(b[m:], p.Data)
 	return Payload{Data: b[m:], Metadata: b[:m:m], HasMetadata: p.HasMetadata}, s.cur
 }
 
+// count makes the references handed out so far count: once for many payloads, since it costs as much as copying a small one.
+func (s *slab) count() {
+	if s.owed > 0 {
+		s.cur.refs.Add(s.owed)
+		s.owed = 0
+	}
+}
+
 // roll replaces a full chunk by a larger one, up to 64 KiB or n.
 func (s *slab) roll(n int) {
 	if s.cur != nil {
+		s.count()
 		s.size = min(2*len(s.cur.buf), 1<<slabChunkBits)
 		s.cur.release(1)
 	}
@@ -90,6 +101,7 @@ func (s *slab) detach() {
 	if s.cur == nil {
 		return
 	}
+	s.count()
 	s.size = min(max(s.off, s.size/2), 1<<slabChunkBits)
 	s.cur.release(1)
 	s.cur, s.off = nil, 0

@@ -177,6 +177,7 @@ func (s *stream) settle() {
 
 // fail answers a violation by the peer: ERROR on this stream, both directions end.
 func (s *stream) fail(e *Error) {
+	s.c.stage.flush()
 	s.terminate(e, e, false)
 	s.c.answerError(s.id, e)
 }
@@ -233,6 +234,10 @@ func (s *stream) accept(p received) *Error {
 	if e := s.c.charge(&p); e != nil {
 		return e
 	}
+	if s.c.stage.take(s, &p) {
+		return nil
+	}
+	s.c.stage.flush()
 	s.mu.Lock()
 	if s.rxEnd != nil || s.rxCredit == 0 {
 		over := s.rxEnd == nil
@@ -251,6 +256,8 @@ func (s *stream) accept(p received) *Error {
 		it.payload = p.Clone()
 	default:
 		it.payload, it.chunk = s.slab.copy(p.Payload)
+		s.slab.count()
+		s.c.stage.expect(s, s.rxCredit)
 	}
 	s.queue.push(it)
 	s.mu.Unlock()
@@ -260,6 +267,7 @@ func (s *stream) accept(p received) *Error {
 
 // onComplete ends the inbound direction after what is queued.
 func (s *stream) onComplete() {
+	s.c.stage.flush()
 	s.mu.Lock()
 	s.endRx(io.EOF)
 	s.mu.Unlock()
@@ -293,6 +301,7 @@ func (s *stream) granted() uint32 {
 
 // onCancel ends the outbound direction; on a responder the whole stream.
 func (s *stream) onCancel() {
+	s.c.stage.flush()
 	s.c.dropAssembly(s)
 	if !s.requester {
 		s.terminate(ErrCanceled, ErrCanceled, false)
@@ -306,6 +315,7 @@ func (s *stream) onCancel() {
 
 // onError ends both directions with the peer's error.
 func (s *stream) onError(e *Error) {
+	s.c.stage.flush()
 	s.c.dropAssembly(s)
 	s.terminate(e, e, false)
 }

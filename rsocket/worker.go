@@ -84,6 +84,7 @@ func (k *worker) handOver() {
 
 // give moves what is pending into the queue if there is room; a whole batch always fits into an empty queue.
 func (k *worker) give() bool {
+	k.slab.count()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
@@ -103,6 +104,7 @@ func (k *worker) give() bool {
 
 // drop releases what is pending when the connection has ended.
 func (k *worker) drop() {
+	k.slab.count()
 	for i := range k.pending {
 		k.pending[i].it.release(k.c.budget)
 	}
