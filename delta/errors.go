@@ -125,6 +125,12 @@ func IsReject(err error) bool {
 	if _, ok := errors.AsType[*ZOrderError](err); ok {
 		return true
 	}
+	if _, ok := errors.AsType[*KeyError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*NotNullError](err); ok {
+		return true
+	}
 	return errors.Is(err, ErrAppendOnly) || errors.Is(err, ErrExist) || errors.Is(err, ErrNotATable)
 }
 

@@ -25,7 +25,8 @@ type metrics struct {
 	refused                  *prometheus.CounterVec // by message
 	dropped                  *prometheus.CounterVec // by reason
 	retries, rows, fileBytes prometheus.Counter
-	write, put               prometheus.Observer // seconds of a commit, by phase
+	merged                   *prometheus.CounterVec // by what became of the record
+	write, put               prometheus.Observer    // seconds of a commit, by phase
 
 	totals struct{ accepted, rejected, committed atomic.Int64 }
 	doors  map[string]doorCounters // resolved once: the hot path looks up no labels
@@ -56,6 +57,7 @@ func newMetrics(reg prometheus.Registerer, pipeline string) *metrics {
 		retries:   plain("commit_retries_total", "Failed attempts to write or commit that are tried again."),
 		rows:      plain("records_committed_total", "Records in the table."),
 		fileBytes: plain("committed_bytes_total", "Bytes of committed data files."),
+		merged:    counter("records_merged_total", "Records of a merged table, by what became of them: inserted, updated, deleted, stale (older than what the table holds), superseded (a later one of the same row was in the batch).", "result"),
 		doors:     map[string]doorCounters{},
 	}
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -130,4 +132,11 @@ func (m *metrics) committed(c batch.Commit) {
 	m.write.Observe(c.Write.Seconds())
 	m.put.Observe(c.Put.Seconds())
 	m.totals.committed.Add(c.Rows)
+	if r := c.Merged; r != nil {
+		m.merged.WithLabelValues("inserted").Add(float64(r.Inserted))
+		m.merged.WithLabelValues("updated").Add(float64(r.Updated))
+		m.merged.WithLabelValues("deleted").Add(float64(r.Deleted))
+		m.merged.WithLabelValues("stale").Add(float64(r.Stale))
+		m.merged.WithLabelValues("superseded").Add(float64(r.Superseded))
+	}
 }

@@ -60,7 +60,7 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 	var err error
 	p.table, err = commit.NewLocal(ctx, commit.Settings{
 		Store: set.Store, PartitionBy: set.PartitionBy,
-		Engine: "weir/" + version, Parquet: set.Parquet,
+		Engine: "weir/" + version, Parquet: set.Parquet, Merge: set.Merge,
 	})
 	if err != nil {
 		return nil, err

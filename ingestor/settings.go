@@ -14,6 +14,7 @@ import (
 	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/delta/store"
 	"github.com/weir-dev/weir/ingestor/batch"
+	"github.com/weir-dev/weir/ingestor/commit"
 	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/transform"
 	"github.com/weir-dev/weir/rsocket"
@@ -25,6 +26,7 @@ type Settings struct {
 	Store       store.Store
 	PartitionBy []string
 	Parquet     parquet.WriterOptions
+	Merge       *commit.Merge // nil: records are appended
 	Decode      decode.Options
 	Columns     *schema.Type       // those that are declared; nil for none
 	Transform   *transform.Program // nil: no steps
@@ -89,6 +91,7 @@ func (c *Config) poolSize() (capacity, reserve, payload int64) {
 // batchSettings fills what the user's settings leave open and keeps the batch within the pool.
 func (s *Settings) batchSettings() batch.Settings {
 	b := s.Batch
+	b.Merge = s.Merge != nil
 	if b.Shards == 0 {
 		b.Shards = runtime.GOMAXPROCS(0)
 	}

@@ -38,7 +38,7 @@ func TestExplainUnknownPath(t *testing.T) {
 		"pipeline.spec.snik":             `pipeline.spec.snik: unknown field, did you mean "sink"?`,
 		"pipeline.spec.batch":            "pipeline.spec.batch: unknown field here, did you mean pipeline.spec.sink.delta.batch?",
 		"pipeline.spec.sink.delta.uri.x": "pipeline.spec.sink.delta.uri.x: unknown field: pipeline.spec.sink.delta.uri is a string and has none",
-		"pipeline.spec.shards":           "pipeline.spec.shards: unknown field: pipeline.spec has flow, ingress, observability, onTransformError, schema, sink, transform",
+		"pipeline.spec.shards":           "pipeline.spec.shards: unknown field: pipeline.spec has flow, identity, ingress, observability, onTransformError, schema, sink, transform",
 		"pipeline.":                      `pipeline."": unknown field: pipeline has apiVersion, kind, metadata, spec, status`,
 	}
 	for path, want := range tests {

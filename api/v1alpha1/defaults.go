@@ -36,6 +36,7 @@ func SetDefaults(p *Pipeline) {
 	if d == nil {
 		return
 	}
+	defaultMerge(s, d)
 	setDefault(&d.Batch.MaxRecords, 1000)
 	setDefault(&d.Batch.MaxAge, metav1.Duration{Duration: 5 * time.Second})
 	setDefault(&d.Batch.MaxBytes, resource.MustParse("64Mi"))

@@ -42,6 +42,8 @@ type PipelineList struct {
 // +kubebuilder:validation:XValidation:rule="self.?ingress.?rsocket.?port.orValue(7000) == 0 || self.?ingress.?rsocket.?port.orValue(7000) != self.?ingress.?http.?port.orValue(7080)",message="ingress.http.port is the port of ingress.rsocket.port: give each door its own",fieldPath=".ingress.http.port"
 // +kubebuilder:validation:XValidation:rule="self.?observability.?metricsPort.orValue(9090) == 0 || self.?observability.?metricsPort.orValue(9090) != self.?ingress.?rsocket.?port.orValue(7000)",message="observability.metricsPort is the port of ingress.rsocket.port: give each door its own",fieldPath=".observability.metricsPort"
 // +kubebuilder:validation:XValidation:rule="self.?observability.?metricsPort.orValue(9090) == 0 || self.?observability.?metricsPort.orValue(9090) != self.?ingress.?http.?port.orValue(7080)",message="observability.metricsPort is the port of ingress.http.port: give each door its own",fieldPath=".observability.metricsPort"
+// +kubebuilder:validation:XValidation:rule="self.?sink.?delta.?mode.orValue('Append') != 'Merge' || has(self.identity)",message="a table of mode Merge needs identity.key and identity.sequence",fieldPath=".identity"
+// +kubebuilder:validation:XValidation:rule="self.?sink.?delta.?mode.orValue('Append') == 'Merge' || !has(self.identity)",message="identity is for tables of mode Merge: set sink.delta.mode to Merge, or leave identity out",fieldPath=".identity"
 type PipelineSpec struct {
 	// The doors through which events come in.
 	// +optional
@@ -64,6 +66,10 @@ type PipelineSpec struct {
 	// +optional
 	// +default="Rescue"
 	OnTransformError TransformErrorPolicy `json:"onTransformError,omitempty"`
+
+	// Which row of the table an event is about; for tables of mode Merge, which need it.
+	// +optional
+	Identity *IdentitySpec `json:"identity,omitempty"`
 
 	// How much the pipeline may hold at once. What does not fit is not asked for, so producers wait.
 	// +optional
@@ -234,6 +240,16 @@ type DeltaSink struct {
 	// When a batch of events is committed. While a commit is under way the next batch grows.
 	// +optional
 	Batch BatchSpec `json:"batch,omitempty,omitzero"`
+
+	// How events get into the table. Append (the default) adds a row for each. Merge changes the row that identity names: it
+	// inserts, updates or deletes it.
+	// +optional
+	// +default="Append"
+	Mode SinkMode `json:"mode,omitempty"`
+
+	// How a table of mode Merge is kept.
+	// +optional
+	Merge MergeSpec `json:"merge,omitempty,omitzero"`
 
 	// Compression of the data files: Zstd (the default, smallest), Snappy (least CPU) or None.
 	// +optional

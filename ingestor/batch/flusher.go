@@ -23,6 +23,7 @@ type Settings struct {
 	MaxBytes   int64         // bound of the payload bytes in the growing batch; shards take no more beyond it
 	MinGap     time.Duration // least time from one commit's start to the next one's
 	Shards     int
+	Merge      bool          // records are submitted as they are, not as data files
 
 	// What records go through before they are the table's: the schema that they are decoded into, and the steps. Without
 	// steps they are decoded into the table's.
@@ -63,6 +64,7 @@ type Commit struct {
 	Oldest      time.Duration // age of the oldest record when it was committed
 	Rescued     int           // values that a newer schema moved into _rescued
 	Conflicts   []decode.Conflict
+	Merged      *delta.MergeResult // of a table that is merged
 }
 
 // Flusher cuts the shards of a pipeline when they are due and carries what it took through the commit. One commit is in
@@ -297,7 +299,7 @@ func (f *Flusher) carry(ctx context.Context, sub *commit.Submission, batches []*
 func (f *Flusher) try(ctx context.Context, sub *commit.Submission, batches []*column.Batch, c *Commit) error {
 	for {
 		start := time.Now()
-		if len(batches) > 0 && sub.Files == nil {
+		if len(batches) > 0 && sub.Files == nil && sub.Source == nil {
 			s := f.schema.Settle() // from here on its types stand
 			for i, b := range batches {
 				if b.Schema != s { // cut before the newest change
@@ -306,13 +308,8 @@ func (f *Flusher) try(ctx context.Context, sub *commit.Submission, batches []*co
 					c.Rescued += n
 				}
 			}
-			files, err := f.table.Write(ctx, s, batches)
-			if err != nil {
+			if err := f.fill(ctx, sub, s, batches); err != nil {
 				return err
-			}
-			sub.Files, sub.Schema, sub.Bytes = files, s, 0
-			for _, add := range files {
-				sub.Bytes += add.Size
 			}
 		}
 		wrote := time.Now()
@@ -324,6 +321,9 @@ func (f *Flusher) try(ctx context.Context, sub *commit.Submission, batches []*co
 		c.Put += time.Since(wrote)
 		if v.NewerSchema == nil {
 			c.Version, c.Bytes, c.Files = v.Version, sub.Bytes, len(sub.Files)
+			if c.Merged = v.Merged; c.Merged != nil {
+				c.Bytes, c.Files = c.Merged.BytesAdded, c.Merged.FilesAdded
+			}
 			return nil
 		}
 		moved, conflicts := f.conform(batches, v.NewerSchema)
@@ -331,6 +331,24 @@ func (f *Flusher) try(ctx context.Context, sub *commit.Submission, batches []*co
 		c.Conflicts = append(c.Conflicts, conflicts...)
 		*sub = commit.Submission{Ranges: sub.Ranges, Rows: sub.Rows} // the old files are orphans
 	}
+}
+
+// fill puts the rows into the submission: as files, or as they are.
+func (f *Flusher) fill(ctx context.Context, sub *commit.Submission, s *schema.Type, batches []*column.Batch) error {
+	sub.Schema = s
+	if f.set.Merge {
+		sub.Source = batches
+		return nil
+	}
+	files, err := f.table.Write(ctx, s, batches)
+	if err != nil {
+		return err
+	}
+	sub.Files, sub.Bytes = files, 0
+	for _, add := range files {
+		sub.Bytes += add.Size
+	}
+	return nil
 }
 
 // conform takes the table's schema over and moves values that no longer fit into _rescued.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 
 	"github.com/weir-dev/weir/delta"
+	"github.com/weir-dev/weir/delta/column"
 	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/ingestor/event"
 )
@@ -50,8 +51,9 @@ type Range struct {
 
 // Submission is the unit of commit.
 type Submission struct {
-	Files  []delta.Add  // may be empty: every record of the ranges was rejected
-	Schema *schema.Type // of the files
+	Files  []delta.Add     // may be empty: every record of the ranges was rejected
+	Source []*column.Batch // instead of Files for a table that is merged
+	Schema *schema.Type    // of the files or the source
 	Ranges []Range
 	Rows   int64
 	Bytes  int64 // of the files
@@ -65,6 +67,7 @@ type Verdict struct {
 	// NewerSchema is set when the files cannot be committed because the table's schema has moved on: the owner writes
 	// again under it. Nothing was committed.
 	NewerSchema *schema.Type
+	Merged      *delta.MergeResult // of a table that is merged
 }
 
 // ErrFenced answers a claim on a stream that another incarnation holds. It is final for that incarnation.

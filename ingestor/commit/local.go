@@ -22,6 +22,7 @@ type Settings struct {
 	PartitionBy []string // top-level columns; only used when the table is created
 	Engine      string   // engineInfo of commits, such as "weir/0.1.0"
 	Parquet     parquet.WriterOptions
+	Merge       *Merge // nil: records are appended
 }
 
 // Local is the committer of a table in the owner's process. Submit is called by one goroutine, Open and Leave by any.
@@ -105,7 +106,7 @@ func (l *Local) Write(ctx context.Context, s *schema.Type, batches []*column.Bat
 
 func (l *Local) create(ctx context.Context, s *schema.Type) error {
 	t, err := delta.Create(ctx, l.set.Store, delta.CreateOptions{
-		Schema:           withPartitions(s, l.set.PartitionBy),
+		Schema:           withPartitions(l.set.Merge.columns(s), l.set.PartitionBy),
 		PartitionColumns: l.set.PartitionBy,
 		EngineInfo:       l.set.Engine,
 	})
@@ -138,6 +139,9 @@ func (e *newerSchema) Error() string { return "the table's schema has moved on" 
 
 // Submit implements [Committer].
 func (l *Local) Submit(ctx context.Context, s *Submission) (Verdict, error) {
+	if len(s.Source) > 0 {
+		return l.merge(ctx, s)
+	}
 	if len(s.Files) == 0 {
 		l.streams.advance(s.Ranges)
 		return Verdict{Version: l.Version()}, nil

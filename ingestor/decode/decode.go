@@ -77,7 +77,8 @@ type Options struct {
 	Widen         bool     // a long column becomes a double one for a number with a fraction, until Schema.Settle
 	Hints         *Hint    // how to read the values of some columns; nil for none
 	PartitionBy   []string // columns that partition the table, whether it has them yet or not
-	NeedColumn    bool     // refuse records while there is no other column: no table can be made of them
+	Identity      *Identity
+	NeedColumn    bool // refuse records while there is no other column: no table can be made of them
 }
 
 // SystemColumns says which columns about a record's way are added.

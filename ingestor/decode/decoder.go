@@ -208,6 +208,10 @@ func (d *Decoder) record(b []byte, sys System) bool {
 		d.fail(0, "the record brings no column to a table that has none yet", `send a field with a value, such as {"value": 1}`)
 		return false
 	}
+	if !d.identified() {
+		d.batch.Truncate(d.batch.Rows)
+		return false
+	}
 	d.appendSystem(sys)
 	d.batch.Rows++
 	return true
