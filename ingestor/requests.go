@@ -22,7 +22,7 @@ type single struct {
 	rejected []protocol.Reject
 	done     func(o outcome) // must not block
 
-	suspended string // why the payload stopped the pipeline instead of being taken
+	suspended *suspendedError // why the payload stopped the pipeline instead of being taken
 }
 
 // outcome is what became of a single payload.
@@ -36,8 +36,8 @@ type outcome struct {
 // Settle implements [batch.Source].
 func (s *single) Settle(part batch.Part, version int64, err error) {
 	s.p.admit.pool.Release(int(part.Bytes))
-	if err == nil && s.suspended != "" {
-		err = &suspendedError{s.suspended}
+	if err == nil && s.suspended != nil {
+		err = s.suspended
 	}
 	s.done(outcome{records: s.records, version: version, rejected: s.rejected, err: err})
 }
@@ -50,7 +50,7 @@ func (p *Pipeline) appendSingle(ctx context.Context, door string, mime event.MIM
 	err := p.flusher.Shard().Append(ctx, now, func(dec *transform.Decoder) batch.Part {
 		n, rejects := dec.Append(mime, data, decode.System{ReceivedMicros: now.UnixMicro()}, nil)
 		if len(rejects) > 0 && rejects[0].Suspend {
-			s.suspended, rejects = rejects[0].Reason, nil
+			s.suspended, rejects = &suspendedError{door + ": " + rejects[0].Reason}, nil
 		}
 		s.records = int64(n)
 		for _, r := range rejects[:min(len(rejects), maxRejectBytes/64)] {
@@ -60,8 +60,8 @@ func (p *Pipeline) appendSingle(ctx context.Context, door string, mime event.MIM
 		p.metrics.rejected(door, len(rejects))
 		return batch.Part{Source: s, Last: 1, Records: s.records, Bytes: int64(len(data))}
 	})
-	if s.suspended != "" {
-		p.suspend(door + ": " + s.suspended)
+	if s.suspended != nil {
+		p.suspend(s.suspended)
 	}
 	return err
 }

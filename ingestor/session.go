@@ -263,7 +263,7 @@ func (s *session) append(ctx context.Context, payloads []rsocket.Payload) error 
 		return part
 	})
 	if suspended != "" {
-		s.p.suspend(fmt.Sprintf("stream %q, payload %d: %s", s.id.Name, s.received+1, suspended))
+		s.p.suspend(&suspendedError{fmt.Sprintf("stream %q, payload %d: %s", s.id.Name, s.received+1, suspended)})
 	}
 	return err
 }

@@ -10,11 +10,11 @@ func (e *suspendedError) Error() string {
 
 // suspend pauses the pipeline as its policy wants: what was taken is committed and acknowledged, credit is given no more,
 // and every stream ends. Only the first reason counts. The process stays, so that its status can be read.
-func (p *Pipeline) suspend(why string) {
-	if !p.suspended.CompareAndSwap(nil, &suspendedError{why}) {
+func (p *Pipeline) suspend(why *suspendedError) {
+	if !p.suspended.CompareAndSwap(nil, why) {
 		return
 	}
-	p.log.Error("the pipeline is suspended", "pipeline", p.set.Name, "reason", why)
+	p.log.Error("the pipeline is suspended", "pipeline", p.set.Name, "reason", why.why)
 	for _, s := range p.open() {
 		s.cancel()
 	}

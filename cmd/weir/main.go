@@ -62,7 +62,7 @@ speed of the table governs every hop back to the producer.`,
 	})
 	root.AddCommand(
 		newRunCommand(), newSendCommand(), newDemoCommand(),
-		newInitCommand(), newLintCommand(), newExplainCommand(),
+		newInitCommand(), newLintCommand(), newTestCommand(), newSchemaCommand(), newExplainCommand(),
 		newTableCommand(), newVersionCommand(),
 	)
 	return root

@@ -2,7 +2,7 @@ package transform
 
 import (
 	"errors"
-	"strings"
+	"regexp"
 	"sync"
 
 	"github.com/google/cel-go/cel"
@@ -101,12 +101,15 @@ var typeNames = map[string]bool{
 	"type": true, "uint": true,
 }
 
+// nullable matches how CEL words the type of a column, which may be null.
+var nullable = regexp.MustCompile(`wrapper\((\w+)\)`)
+
 func firstIssue(iss *cel.Issues) error {
 	errs := iss.Errors()
 	if len(errs) == 0 {
 		return &badExpr{1, 1, iss.Err().Error()}
 	}
-	message := strings.ReplaceAll(errs[0].Message, "wrapper(", "(")
+	message := nullable.ReplaceAllString(errs[0].Message, "$1")
 	return &badExpr{errs[0].Location.Line(), errs[0].Location.Column() + 1, message}
 }
 
