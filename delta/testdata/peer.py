@@ -63,6 +63,8 @@ def step(path, op, **args):
         DeltaTable(path).optimize.compact()
     elif op == "zorder":
         DeltaTable(path).optimize.z_order(["id"])
+    elif op == "merge":
+        merge(path, args["columns"])
     elif op == "checkpoint":
         DeltaTable(path).create_checkpoint()
     elif op == "restore":
@@ -76,6 +78,21 @@ def step(path, op, **args):
         "schema": [field.name for field in table.schema().fields],
         "rows": [plain(row) for row in result.to_pylist()],
     }
+
+
+def merge(path, columns):
+    """Merges changes, one for each key, as weir does with a sequence and without tombstones."""
+    source = pa.table({name: pa.array(values, getattr(pa, kind)()) for name, (kind, values) in columns.items()})
+    newer = "s.seq >= t.seq or t.seq is null"
+    row = {name: f"s.{name}" for name in columns if name != "op"}
+    (
+        DeltaTable(path)
+        .merge(source, "s.id = t.id", source_alias="s", target_alias="t")
+        .when_matched_delete(f"s.op = 'd' and ({newer})")
+        .when_matched_update(row, f"s.op <> 'd' and ({newer})")
+        .when_not_matched_insert(row, "s.op <> 'd'")
+        .execute()
+    )
 
 
 def info(path):
