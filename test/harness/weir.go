@@ -36,6 +36,7 @@ type Pipeline struct {
 	Table       string // directory of the table
 	PartitionBy []string
 	Memory      string // spec.flow.memory
+	Spec, Sink  string // more lines of spec, and of spec.sink.delta, indented as they stand there
 }
 
 // YAML returns the file for `weir run`, with free ports.
@@ -50,6 +51,8 @@ func (p Pipeline) YAML() string {
 	if len(p.PartitionBy) > 0 {
 		fmt.Fprintf(&b, "      partitionBy: [%s]\n", strings.Join(p.PartitionBy, ", "))
 	}
+	b.WriteString(p.Sink)
+	b.WriteString(p.Spec)
 	return b.String()
 }
 
