@@ -81,6 +81,14 @@ bench-rsocket: peers ## Measure the RSocket core beside others doing the same wo
 	go -C test/bench/rsocket build -o $(CURDIR)/bin/bench-rsocket .
 	bin/bench-rsocket
 
+.PHONY: bench-rsocket-limits
+bench-rsocket-limits: ## Measure idle connections, a stream beside slow ones, a good client beside hostile ones; fail below the bars
+	@mkdir -p bin
+	go -C test/bench/rsocket build -o $(CURDIR)/bin/bench-rsocket .
+	bin/bench-rsocket -idle 10000
+	bin/bench-rsocket -isolation
+	bin/bench-rsocket -hostile
+
 .PHONY: bench-parquet
 bench-parquet: ## Measure ways of writing and reading Parquet from columns
 	go -C test/bench/parquet test -run '^$$' -bench . -benchtime 3x

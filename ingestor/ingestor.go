@@ -105,11 +105,16 @@ func report(to chan<- error, err error) {
 	}
 }
 
+// fragmentShare is the part of the memory that payloads may take which their producers have not finished sending.
+const fragmentShare = 4
+
 // openDoors returns a serve function for every door, and one that closes them all: first no new connections, then
 // those that are open once their answers are out.
 func (i *Ingestor) openDoors(ctx context.Context) (serve []func() error, closeAll func(context.Context) error) {
+	capacity, _, _ := i.conf.poolSize()
 	rs := rsocket.NewServer(rsocket.ServerOptions{
 		Handlers: i.routes(), Budget: i.admit.pool, MaxPayload: int(i.maxPayload),
+		Limits:   rsocket.Limits{MaxFragments: int(max(capacity/fragmentShare, 2*i.maxPayload))},
 		MaxConns: i.conf.MaxConnections, Logger: i.conf.Log, Tap: i.conf.Tap,
 	})
 	serve = append(serve, func() error { return rs.Serve(ctx, i.conf.RSocket) })

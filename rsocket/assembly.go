@@ -45,6 +45,11 @@ func (c *Conn) assemble(a *assembly, f *frame) *Error {
 	if e := c.charge(&p); e != nil {
 		return e
 	}
+	if c.unbuilt.Add(int64(n)) > int64(c.limits.MaxFragments) {
+		c.unbuilt.Add(-int64(n))
+		c.unreserve(p.charged)
+		return Errorf(CodeRejected, "fragments of more than %d bytes on all connections: complete some payloads first", c.limits.MaxFragments)
+	}
 	a.charged += p.charged
 	c.assembling += n
 	a.p.Metadata = append(a.p.Metadata, p.Metadata...)
@@ -70,7 +75,9 @@ func (c *Conn) assembled(s *stream) received {
 			break
 		}
 	}
-	c.assembling -= len(a.p.Data) + len(a.p.Metadata)
+	n := len(a.p.Data) + len(a.p.Metadata)
+	c.assembling -= n
+	c.unbuilt.Add(-int64(n))
 	return received{Payload: a.p, owned: true, charged: a.charged}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,8 @@ type ClientOptions struct {
 	Logger  *slog.Logger // nil: silent
 	Metrics *Metrics     // nil: not kept
 	Tap     Tap          // nil: none
+	// Requests is told of the requests of this side; nil: nobody is.
+	Requests RequestObserver
 }
 
 // Dial connects and sends SETUP. The protocol has no answer to an accepted SETUP: a refusal appears as an *[Error] of
@@ -69,7 +72,9 @@ func NewClient(nc net.Conn, o ClientOptions) (*Conn, error) {
 		return nil, err
 	}
 	c := newConn(context.Background(), nc, &connConfig{
+		unbuilt:  new(atomic.Int64),
 		handlers: o.Handlers, budget: o.Budget, limits: o.Limits.withDefaults(), log: o.Logger, metrics: o.Metrics, tap: o.Tap,
+		observer: o.Requests,
 	})
 	c.info.MetadataMIME, c.info.DataMIME = o.MetadataMIME, o.DataMIME
 	c.info.KeepAlive, c.info.MaxLifetime, c.info.SetupPayload = o.KeepAlive, o.MaxLifetime, o.SetupPayload

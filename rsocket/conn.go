@@ -33,6 +33,7 @@ type Limits struct {
 	MaxFrame      int // bytes of a received frame; default and maximum 16,777,215
 	MaxPayload    int // bytes of a reassembled payload; default 64 MiB
 	MaxReassembly int // bytes of unfinished fragments of the connection; default MaxPayload
+	MaxFragments  int // bytes of unfinished fragments of all connections of a server; default 4 times MaxReassembly
 	MaxStreams    int // requests of the peer in progress; default 4096
 	MTU           int // longest frame sent before a payload is fragmented; default 256 KiB, at least 64
 	WriteBuffer   int // bytes waiting to be written before senders block; default 256 KiB
@@ -44,6 +45,7 @@ func (l Limits) withDefaults() Limits {
 	l.MaxFrame = min(l.MaxFrame, maxFrameSize)
 	setDefault(&l.MaxPayload, 64<<20)
 	setDefault(&l.MaxReassembly, l.MaxPayload)
+	setDefault(&l.MaxFragments, 4*l.MaxReassembly)
 	setDefault(&l.MaxStreams, 4096)
 	setDefault(&l.MTU, 256<<10)
 	l.MTU = min(max(l.MTU, minMTU), maxFrameSize)
@@ -66,16 +68,19 @@ const (
 // Conn is one RSocket connection, of a client or of a server. Both sides can request and respond. Its methods may be called
 // from any goroutine.
 type Conn struct {
-	server bool
-	from   netip.Addr // server: whose place among MaxConnsPerAddr it takes
-	info   ConnInfo
-	h      Handlers
-	budget Budget
-	limits Limits
-	mtu    int
-	log    *slog.Logger
-	m      *Metrics
-	tap    Tap
+	server  bool
+	from    netip.Addr // server: whose place among MaxConnsPerAddr it takes
+	info    ConnInfo
+	h       Handlers
+	budget  Budget
+	unbuilt *atomic.Int64
+	limits  Limits
+	mtu     int
+	log     *slog.Logger
+	m       *Metrics
+	tap     Tap
+
+	observer RequestObserver // may be nil
 
 	w    writer
 	rd   frameReader
@@ -86,11 +91,12 @@ type Conn struct {
 	session *session     // set if the connection can be resumed
 
 	// The reader's own.
-	last       *stream   // the stream of the last frame
-	stage      stage     // payloads of one stream on their way to its queue
-	newest     uint32    // the highest stream id of the peer's requests
+	last       *stream // the stream of the last frame
+	stage      stage   // payloads of one stream on their way to its queue
+	newest     uint32  // the highest stream id of the peer's requests
+	refused    refusals
 	touch      []*stream // streams with new payloads in this burst
-	assembling int       // bytes of unfinished fragments
+	assembling int       // bytes of unfinished fragments; unbuilt has those of all connections of the server
 	frags      []*stream // streams with unfinished fragments
 	framesIn   int64     // these three: not yet added to the metrics
 	bytesIn    int64
@@ -134,17 +140,20 @@ type connConfig struct {
 	handlers Handlers
 	budget   Budget
 	limits   Limits
+	unbuilt  *atomic.Int64 // bytes of unfinished fragments of all connections
 	log      *slog.Logger
 	metrics  *Metrics
 	tap      Tap
+	observer RequestObserver
 	leases   func(info *ConnInfo) LeaseSource
 	holder   RequesterLeases
 }
 
 func newConn(ctx context.Context, nc net.Conn, o *connConfig) *Conn {
 	c := &Conn{
-		nc: nc, server: o.server, h: o.handlers, budget: o.budget, limits: o.limits, mtu: o.limits.MTU, log: o.log, m: o.metrics, tap: o.tap,
-		nextID: 1, done: make(chan struct{}), readerDone: make(chan struct{}), start: time.Now(),
+		nc: nc, server: o.server, h: o.handlers, budget: o.budget, limits: o.limits, unbuilt: o.unbuilt, mtu: o.limits.MTU, log: o.log, m: o.metrics, tap: o.tap,
+		observer: o.observer,
+		nextID:   1, done: make(chan struct{}), readerDone: make(chan struct{}), start: time.Now(),
 	}
 	if o.server {
 		c.nextID = 2

@@ -144,6 +144,8 @@ type fragmenter struct {
 	flags Flags  // FlagComplete goes on the last frame, FlagNext on every PAYLOAD
 	p     Payload
 	mtu   int // longest frame without the length field
+
+	observed func(error) // of the stream it opens, see [RequestObserver]
 }
 
 // next appends one frame and reports whether it was the last. After it returned false, f holds what remains.

@@ -3,6 +3,7 @@ package rsocket
 import (
 	"context"
 	"errors"
+	"io"
 )
 
 var errPanicked = errors.New("rsocket: handler panicked")
@@ -58,6 +59,41 @@ func Observe(h Handlers, o Observer) Handlers {
 		}
 	}
 	return w
+}
+
+// RequestObserver is told of every request a requester makes, for metrics and traces, before it is sent and on the caller's
+// goroutine. It may change p, to send a trace in its metadata. The function it returns, which may be nil, is called once: when
+// the request could not be sent, when a fire-and-forget was handed to the connection, and else when the caller learns of the
+// end from the Receiver or cancels. Its error is nil after a regular end. A caller that abandons a Receiver without cancelling it
+// is not told of.
+type RequestObserver func(ctx context.Context, model FrameType, p *Payload) (end func(error))
+
+// observed calls the observer of requests, if there is one. It returns what to send.
+func (c *Conn) observed(ctx context.Context, typ FrameType, p Payload) (Payload, func(error)) {
+	if c.observer == nil {
+		return p, nil
+	}
+	changed := p // only this copy is on the heap
+	end := c.observer(ctx, typ, &changed)
+	return changed, end
+}
+
+// tellEnd tells the observer that the caller has learned of the end of s, once.
+func (s *stream) tellEnd(err error) {
+	if s.c.observer == nil {
+		return
+	}
+	s.mu.Lock()
+	end := s.observed
+	s.observed = nil
+	s.mu.Unlock()
+	if end == nil {
+		return
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	end(err)
 }
 
 func (o Observer) begin(ctx context.Context, model FrameType, r *Request) (context.Context, func(error)) {

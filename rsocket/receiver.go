@@ -104,6 +104,7 @@ func (s *stream) awaitItem(ctx context.Context) error {
 		}
 		if err := s.rxEnd; err != nil {
 			s.mu.Unlock()
+			s.tellEnd(err)
 			return err
 		}
 		s.rxWait = true
@@ -128,6 +129,7 @@ func (r *Receiver) Cancel() {
 	}
 	s.dropQueue()
 	s.mu.Unlock()
+	s.tellEnd(ErrCanceled)
 	if !open {
 		return
 	}

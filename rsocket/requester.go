@@ -98,15 +98,25 @@ func (c *Conn) request(ctx context.Context, typ FrameType, initialN int, flags F
 			return nil, err
 		}
 	}
-	f := fragmenter{typ: typ, n: uint32(min(initialN, maxCredit)), flags: flags, p: p, mtu: c.mtu}
-	s, last, err := c.begin(&f, nil)
+	p, end := c.observed(ctx, typ, p)
+	f := fragmenter{typ: typ, n: uint32(min(initialN, maxCredit)), flags: flags, p: p, mtu: c.mtu, observed: end}
+	s, err := c.send(ctx, &f)
+	if end != nil && (err != nil || s == nil) {
+		end(err)
+	}
+	return s, err
+}
+
+// send sends the frames of f. The stream is nil for fire-and-forget.
+func (c *Conn) send(ctx context.Context, f *fragmenter) (*stream, error) {
+	s, last, err := c.begin(f, nil)
 	if errors.Is(err, errFull) {
-		s, last, err = c.beginSlow(ctx, &f)
+		s, last, err = c.beginSlow(ctx, f)
 	}
 	if err != nil || last {
 		return s, err
 	}
-	if err := c.restOfOpening(ctx, &f, s); err != nil {
+	if err := c.restOfOpening(ctx, f, s); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -166,6 +176,7 @@ func (c *Conn) register(f *fragmenter) (*stream, error) {
 	}
 	s := c.newStream(id, f.typ, true)
 	s.rxCredit = max(f.n, 1)
+	s.observed = f.observed
 	if f.flags&FlagComplete != 0 {
 		s.endTx(ErrCompleted)
 	}
@@ -208,6 +219,9 @@ func (s *stream) openingSent() {
 // cancelOpening takes back a request that was sent in part.
 func (c *Conn) cancelOpening(id uint32, s *stream) {
 	if s != nil {
+		s.mu.Lock()
+		s.observed = nil // told of the error by who sent the opening
+		s.mu.Unlock()
 		s.rx.Cancel()
 		return
 	}
@@ -219,6 +233,7 @@ func (s *stream) response(ctx context.Context) (Payload, error) {
 	p, err := s.rx.Recv(ctx)
 	switch {
 	case err == nil:
+		s.tellEnd(nil)
 		return p, nil
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		s.rx.Cancel()

@@ -88,8 +88,49 @@ func (h *Handlers) serves(t FrameType) bool {
 	}
 }
 
+// A peer may have this many requests refused at once and a second. One that goes on is read no faster: its refusals would
+// take the processor from others.
+const (
+	refusalBurst = 8192
+	refusalRate  = 4096
+)
+
+// refusals is a bucket of refusals a peer may still have without being slowed down. It belongs to the reader.
+type refusals struct {
+	used   float64
+	drains time.Duration // when used was right, since Conn.start
+}
+
+// take counts a refusal and returns how long the reader has to pause.
+func (r *refusals) take(now time.Duration) time.Duration {
+	r.used = max(0, r.used-(now-r.drains).Seconds()*refusalRate) + 1
+	r.drains = now
+	if r.used <= refusalBurst {
+		return 0
+	}
+	return refusalPause
+}
+
+// refusalPause is long enough for a few hundred refusals to be paid for.
+const refusalPause = 100 * time.Millisecond
+
+// pause keeps the reader from reading for a while.
+func (c *Conn) pause(d time.Duration) {
+	c.beginPause()
+	defer c.endPause()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.done:
+	}
+}
+
 // rejectOpening answers a request that is not served. Fire-and-forget has no answer.
 func (c *Conn) rejectOpening(id uint32, typ FrameType, e *Error) {
+	if d := c.refused.take(time.Since(c.start)); d > 0 {
+		c.pause(d)
+	}
 	if typ == FrameRequestFNF {
 		c.m.FNFDropped.Add(1)
 		return

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,6 +35,8 @@ type ServerOptions struct {
 	Logger  *slog.Logger // nil: silent
 	Metrics *Metrics     // nil: not kept
 	Tap     Tap          // nil: none
+	// Requests is told of the requests that the server makes to its clients; nil: nobody is.
+	Requests RequestObserver
 }
 
 // Server accepts RSocket connections.
@@ -72,7 +75,8 @@ func NewServer(o ServerOptions) *Server {
 	s := &Server{o: o, conns: make(map[*Conn]struct{}), listeners: make(map[net.Listener]struct{}), sessions: make(map[string]*Conn)}
 	s.conf = connConfig{
 		server: true, handlers: o.Handlers, budget: o.Budget, limits: o.Limits.withDefaults(), log: o.Logger, metrics: o.Metrics, tap: o.Tap,
-		leases: o.Leases, holder: o.RequesterLeases,
+		observer: o.Requests,
+		leases:   o.Leases, holder: o.RequesterLeases, unbuilt: new(atomic.Int64),
 	}
 	s.admit.perAddress, s.admit.rate = o.MaxConnsPerAddr, o.SetupRate
 	s.ctx, s.cancel = context.WithCancel(context.Background())

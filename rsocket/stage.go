@@ -6,8 +6,8 @@ import "sync"
 // stream's queue together: one lock and one count of references for many payloads. It belongs to the connection's reader,
 // which flushes it before the read buffer moves, before a frame of another kind or stream is handled, and at the end of a burst.
 type stage struct {
-	s      *stream // whose payloads it takes
-	credit uint32  // of them it may take that many more; the stream has at least as much
+	s      *stream              // whose payloads it takes
+	credit uint32               // of them it may take that many more; the stream has at least as much
 	held   *[stageSize]received // of the pool while n > 0, so that an idle connection has none
 	n      int
 }

@@ -36,6 +36,8 @@ type stream struct {
 	canceled bool
 	ctxDone  chan struct{} // made on demand
 
+	observed func(error) // of a [RequestObserver], nil after it was told; guarded by mu
+
 	txRoom waiter        // woken by credit and by room in the write buffer
 	txTurn chan struct{} // capacity 1: whoever waits for credit or room holds it
 

@@ -3,13 +3,13 @@ module github.com/weir-dev/weir/test/bench/rsocket
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/rsocket/rsocket-go v0.8.16
 	github.com/weir-dev/weir v0.0.0
 	google.golang.org/grpc v1.83.2
 )
 
 require (
-	github.com/coder/websocket v1.8.15 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/websocket v1.4.2 // indirect
 	github.com/jjeffcaii/reactor-go v0.5.6 // indirect

@@ -39,6 +39,10 @@ func run(ctx context.Context, args []string) error {
 	seconds := f.Float64("seconds", 2, "about how long each load runs on each stack")
 	rounds := f.Int("rounds", 3, "rounds of which the median counts")
 	output := f.String("o", "text", "text or json")
+	idleConns := f.Int("idle", 0, "instead of loads: what so many idle connections cost each server")
+	hostile := f.Bool("hostile", false, "instead of loads: the rate of a good client beside hostile ones")
+	attacking := f.String("attack", "", "attack kind,address,WebSocket address (used by the program itself)")
+	isolation := f.Bool("isolation", false, "instead of loads: the rate of a stream beside slow ones of its connection")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -47,6 +51,16 @@ func run(ctx context.Context, args []string) error {
 	}
 	if *driving != "" {
 		return drive(ctx, *driving, *seconds)
+	}
+	switch {
+	case *attacking != "":
+		return attack(ctx, *attacking)
+	case *idleConns > 0:
+		return compareIdle(ctx, *idleConns, strings.Split(*only, ","), os.Stdout)
+	case *hostile:
+		return besiege(ctx, *seconds, *rounds, os.Stdout)
+	case *isolation:
+		return isolate(ctx, *seconds, *rounds, os.Stdout)
 	}
 	var results []result
 	for _, size := range sizes {

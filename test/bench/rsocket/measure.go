@@ -28,6 +28,7 @@ type stack struct {
 	// command starts a server that is not this program; it prints its address as the first line.
 	command func() (*exec.Cmd, error)
 	dial    func(ctx context.Context, addr string) (client, error)
+	doors   int // addresses that its server prints, 0 means 1
 }
 
 // client drives loads over one connection. A load that the stack does not have is errNotOffered.
@@ -272,9 +273,10 @@ func cpuOf(pid int) (time.Duration, error) {
 }
 
 type server struct {
-	cmd   *exec.Cmd
-	addr  string
-	stdin io.Closer
+	cmd    *exec.Cmd
+	addr   string
+	second string // of the WebSocket door, if the stack has one
+	stdin  io.Closer
 }
 
 // startServer runs the stack's server in a process that ends with its standard input.
@@ -299,12 +301,14 @@ func startServer(ctx context.Context, s stack) (*server, error) {
 		return nil, err
 	}
 	srv := &server{cmd: cmd, stdin: stdin}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		srv.stop()
-		return nil, fmt.Errorf("the server printed no address: %w", err)
+	lines := bufio.NewScanner(stdout)
+	for _, to := range []*string{&srv.addr, &srv.second}[:cmp.Or(s.doors, 1)] {
+		if !lines.Scan() {
+			srv.stop()
+			return nil, fmt.Errorf("the server printed no address: %w", cmp.Or(lines.Err(), io.ErrUnexpectedEOF))
+		}
+		*to = strings.TrimSpace(lines.Text())
 	}
-	srv.addr = strings.TrimSpace(line)
 	return srv, nil
 }
 
@@ -315,7 +319,7 @@ func (s *server) stop() {
 
 // serveStack is the server process.
 func serveStack(ctx context.Context, name string) error {
-	s, ok := find(stacks, func(s stack) bool { return s.name == name })
+	s, ok := find(append(slices.Clone(stacks), besiegedStack), func(s stack) bool { return s.name == name })
 	if !ok || s.serve == nil {
 		return fmt.Errorf("no server for %q here", name)
 	}
