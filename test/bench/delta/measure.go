@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/weir-dev/weir/delta/store"
+)
+
+// usage is what a process took.
+type usage struct {
+	CPU, Wall time.Duration
+	Peak      int64 // bytes of resident memory
+}
+
+// run runs a contestant and reads what it prints, a JSON object, into out.
+func run(cmd *exec.Cmd, out any) (usage, error) {
+	var stdout bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, os.Stderr
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return usage{}, fmt.Errorf("%v: %w", cmd.Args[1:], err)
+	}
+	u := usage{Wall: time.Since(start), CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
+	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		u.Peak = r.Maxrss << 10
+	}
+	lines := bytes.Split(bytes.TrimSpace(stdout.Bytes()), []byte("\n"))
+	if err := json.Unmarshal(lines[len(lines)-1], out); err != nil {
+		return u, fmt.Errorf("%v: %w: %s", cmd.Args[1:], err, stdout.String())
+	}
+	return u, nil
+}
+
+// self is this program with other arguments.
+func self(ctx context.Context, args ...string) (*exec.Cmd, error) {
+	bin, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return exec.CommandContext(ctx, bin, args...), nil
+}
+
+// report prints a contestant's results as JSON.
+func report(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
+
+// cloneTable makes a table that shares the data files of another: they never change.
+func cloneTable(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(target, 0o755) //nolint:gosec // a table for all to read
+		case filepath.Ext(path) == ".parquet":
+			return os.Link(path, target)
+		default:
+			return copyFile(path, target)
+		}
+	})
+}
+
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o644) //nolint:gosec // a table for all to read
+}
+
+// counting is a store that counts the bytes written to it: data, deletion vectors, tombstones, log and checkpoints.
+type counting struct {
+	store.Store
+	written atomic.Int64
+}
+
+func (c *counting) Put(ctx context.Context, key string, data []byte) error {
+	c.written.Add(int64(len(data)))
+	return c.Store.Put(ctx, key, data)
+}
+
+func (c *counting) PutIfAbsent(ctx context.Context, key string, data []byte) error {
+	c.written.Add(int64(len(data)))
+	return c.Store.PutIfAbsent(ctx, key, data)
+}
+
+func (c *counting) Create(ctx context.Context, key string) (store.Writer, error) {
+	w, err := c.Store.Create(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return &countingWriter{w, c}, nil
+}
+
+type countingWriter struct {
+	store.Writer
+	c *counting
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.c.written.Add(int64(n))
+	return n, err
+}
+
+// python is the interpreter that has deltalake.
+func python() (string, error) {
+	for _, path := range []string{os.Getenv("WEIR_PYTHON"), ".cache/venv/bin/python"} {
+		if path == "" {
+			continue
+		}
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", errors.New("no Python with deltalake: run make peers, or set WEIR_PYTHON")
+}
+
+// out is where the report goes.
+func out(file string) (io.Writer, func() error, error) {
+	if file == "" {
+		return os.Stdout, func() error { return nil }, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	return io.MultiWriter(os.Stdout, f), f.Close, nil
+}
+
+func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
