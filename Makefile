@@ -93,6 +93,13 @@ bench-rsocket-limits: ## Measure idle connections, a stream beside slow ones, a 
 bench-parquet: ## Measure ways of writing and reading Parquet from columns
 	go -C test/bench/parquet test -run '^$$' -bench . -benchtime 3x
 
+.PHONY: bench-delta
+bench-delta: peers ## Measure Delta tables beside delta-rs: merges, and an hour of changes compressed (8 min; takes flags by hand)
+	@mkdir -p bin
+	go build -o bin/bench-delta ./test/bench/delta
+	bin/bench-delta merge
+	bin/bench-delta stream
+
 .PHONY: bench-go
 bench-go: ## Run the Go benchmarks six times, summed up by benchstat
 	@mkdir -p $(CACHE)
