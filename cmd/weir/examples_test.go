@@ -40,6 +40,7 @@ printf 'user,amount\nbob,3\n' > orders.csv
 weir demo --dir tables
 weir init --from events.ndjson > pipeline.yaml
 cp pipeline.yaml served.yaml
+printf 'cases:\n- name: a case\n  given: [{user: ada}]\n  expect: [{user: ada}]\n' | tee pipeline.test.yaml > more.yaml
 ` + ports.edit("served.yaml") + `weir run served.yaml &
 ` + ports.replacer().Replace("curl -s --retry 50 --retry-delay 1 --retry-connrefused http://localhost:9090/readyz\n"))
 	ran := 0

@@ -48,7 +48,7 @@ func FindPeers() (*Peers, error) {
 	if p.cache == "" {
 		p.cache = filepath.Join(root, ".cache")
 	}
-	for _, part := range []string{"venv", "jars/rsocket", "jars/spark", "node", "rsocket-go"} {
+	for _, part := range []string{"venv", "jars/rsocket", "jars/spark", "node", "rsocket-go", "data/node", "data/python"} {
 		if _, err := os.Stat(filepath.Join(p.cache, part, ".stamp")); err != nil {
 			return nil, fmt.Errorf("the peers are not installed: run test/setup.sh (%w)", err)
 		}
@@ -82,6 +82,15 @@ func (p *Peers) Python(ctx context.Context, script string, args ...string) *exec
 	args = append([]string{p.Path("test", "interop", "python", script)}, args...)
 	return exec.CommandContext(ctx, filepath.Join(p.cache, "venv", "bin", "python"), args...)
 }
+
+// RealData runs test/realdata/records.py, which knows the data sets that test/setup.sh unpacked.
+func (p *Peers) RealData(ctx context.Context, args ...string) *exec.Cmd {
+	args = append([]string{p.Path("test", "realdata", "records.py")}, args...)
+	return exec.CommandContext(ctx, filepath.Join(p.cache, "venv", "bin", "python"), args...)
+}
+
+// Cache returns the directory with what test/setup.sh installed.
+func (p *Peers) Cache() string { return p.cache }
 
 // Node runs a script of test/interop/node.
 func (p *Peers) Node(ctx context.Context, script string, args ...string) *exec.Cmd {

@@ -37,10 +37,14 @@ type Pipeline struct {
 	PartitionBy []string
 	Memory      string // spec.flow.memory
 	Spec, Sink  string // more lines of spec, and of spec.sink.delta, indented as they stand there
+	File        string // the whole file, in place of what the other fields make
 }
 
 // YAML returns the file for `weir run`, with free ports.
 func (p Pipeline) YAML() string {
+	if p.File != "" {
+		return p.File
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "apiVersion: weir.dev/v1alpha1\nkind: Pipeline\nmetadata:\n  name: %s\nspec:\n", p.Name)
 	b.WriteString("  ingress:\n    rsocket: {port: 0}\n    http: {port: 0}\n  observability: {metricsPort: 0}\n")
