@@ -17,7 +17,10 @@ import (
 )
 
 func newSchemaCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "schema", Short: "Look at the columns of a pipeline"}
+	cmd := &cobra.Command{
+		Use: "schema", Short: "Look at the columns of a pipeline", Args: takes(),
+		Example: "  weir schema show pipeline.yaml",
+	}
 	view := addOutput(cmd)
 	cmd.AddCommand(newSchemaShowCommand(view), newSchemaDiffCommand(view), newSchemaInferCommand(), newJSONSchemaCommand())
 	return cmd

@@ -37,7 +37,32 @@ func shape(p *v1alpha1.Pipeline) (*schema.Type, *decode.Hint, *transform.Program
 			Path: fmt.Sprintf("spec.transform[%d].%s", f.Step, f.Field), Line: f.Line, Column: f.Column, Message: f.Message,
 		})
 	}
+	if len(faults) == 0 {
+		faults = identityFaults(p, program)
+	}
 	return columns, hints, program, faults
+}
+
+// identityFaults finds columns of the identity that steps change: they are looked at before the steps, and merged behind them.
+func identityFaults(p *v1alpha1.Pipeline, program *transform.Program) []strict.Fault {
+	id := p.Spec.Identity
+	if id == nil {
+		return nil
+	}
+	var faults []strict.Fault
+	keep := func(path, name string) {
+		if name != "" && !program.Keeps(name) {
+			faults = append(faults, strict.Fault{Path: path, Message: fmt.Sprintf("%q is made, renamed or hidden by a step of transform: name a column that all steps leave as it is", name)})
+		}
+	}
+	for i, name := range id.Key {
+		keep(fmt.Sprintf("spec.identity.key[%d]", i), name)
+	}
+	keep("spec.identity.sequence", id.Sequence)
+	if id.Op != nil {
+		keep("spec.identity.op.field", id.Op.Field)
+	}
+	return faults
 }
 
 var transformErrors = map[v1alpha1.TransformErrorPolicy]transform.OnError{

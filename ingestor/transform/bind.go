@@ -321,3 +321,16 @@ func (s *compiled) source(name string) (string, bool) {
 	}
 	return name, true
 }
+
+// Keeps says whether the column called name comes out as it came in.
+func (p *Program) Keeps(name string) bool {
+	if p == nil {
+		return true
+	}
+	for i := len(p.steps) - 1; i >= 0; i-- {
+		if before, ok := p.steps[i].source(name); !ok || before != name {
+			return false
+		}
+	}
+	return true
+}
