@@ -128,6 +128,9 @@ func IsReject(err error) bool {
 	if _, ok := errors.AsType[*KeyError](err); ok {
 		return true
 	}
+	if _, ok := errors.AsType[*ConstraintError](err); ok {
+		return true
+	}
 	if _, ok := errors.AsType[*NotNullError](err); ok {
 		return true
 	}

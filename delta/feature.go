@@ -57,10 +57,33 @@ func (s *state) inCommitTimestamps() bool {
 	return isTrue(s.metadata.Configuration["delta.enableInCommitTimestamps"]) && slices.Contains(s.protocol.WriterFeatures, "inCommitTimestamp")
 }
 
-// protocolWith is the protocol of a new table that has the given features, besides those of the default protocol.
-func protocolWith(features []string) *Protocol {
+// needed are the features that the table properties ask for and that a writer version stands for.
+func needed(configuration map[string]string) (features []string, writer int32) {
+	writer = defaultWriterVersion
+	for key := range configuration {
+		if strings.HasPrefix(key, constraintPrefix) {
+			features, writer = []string{"checkConstraints"}, 3
+			break
+		}
+	}
+	if isTrue(configuration[changeFeedProperty]) {
+		features, writer = append(features, "changeDataFeed"), 4
+	}
+	return features, writer
+}
+
+// protocolWith is the protocol of a new table that has the given features, besides those of the default protocol and those
+// that its properties need. It is the lowest that says so.
+func protocolWith(features []string, configuration map[string]string) *Protocol {
+	more, writer := needed(configuration)
 	if len(features) == 0 {
-		return &Protocol{MinReaderVersion: defaultReaderVersion, MinWriterVersion: defaultWriterVersion}
+		return &Protocol{MinReaderVersion: defaultReaderVersion, MinWriterVersion: writer}
+	}
+	features = slices.Clone(features)
+	for _, f := range more {
+		if !slices.Contains(features, f) {
+			features = append(features, f)
+		}
 	}
 	p := &Protocol{
 		MinReaderVersion: defaultReaderVersion, MinWriterVersion: featureWriterVersion,
@@ -119,14 +142,15 @@ func checkWritable(p *Protocol, m *Metadata, s *schema.Type) error {
 	return nil
 }
 
-// activeFeature names something in use that asks a writer to evaluate expressions or to make up values, which this one
-// cannot. Empty: nothing.
+// activeFeature names something in use that asks a writer to evaluate expressions which this one cannot, or to make up
+// values. Empty: nothing.
 func activeFeature(m *Metadata, s *schema.Type) string {
+	if _, bad := rulesOf(m, s); bad != nil {
+		return fmt.Sprintf("%s (%v)", bad.what, bad.err)
+	}
 	for _, key := range slices.Sorted(maps.Keys(m.Configuration)) {
 		value := m.Configuration[key]
 		switch {
-		case strings.HasPrefix(key, "delta.constraints."):
-			return "CHECK constraint " + strings.TrimPrefix(key, "delta.constraints.")
 		case key == mappingMode && value != "none":
 			return "columnMapping"
 		case strings.HasPrefix(key, "delta.enableIcebergCompat") && isTrue(value),
@@ -137,9 +161,12 @@ func activeFeature(m *Metadata, s *schema.Type) string {
 	return activeFieldFeature(s, "")
 }
 
+// nestedInvariant is a feature of fields inside of others only: those of columns are evaluated.
+const nestedInvariant = "column invariant"
+
 // fieldFeatures are the members of a field's metadata that ask something of a writer.
 var fieldFeatures = map[string]string{
-	"delta.invariants":           "column invariant",
+	invariantKey:                 nestedInvariant,
 	"delta.generationExpression": "generated column",
 	"delta.identity.start":       "identity column",
 	"delta.identity.step":        "identity column",
@@ -153,7 +180,7 @@ func activeFieldFeature(t *schema.Type, path string) string {
 	for _, f := range t.Fields {
 		full := strings.TrimPrefix(path+"."+f.Name, ".")
 		for _, key := range slices.Sorted(maps.Keys(f.Metadata)) {
-			if what, ok := fieldFeatures[key]; ok {
+			if what, ok := fieldFeatures[key]; ok && (path != "" || what != nestedInvariant) {
 				return what + " " + full
 			}
 		}

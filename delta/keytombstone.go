@@ -63,13 +63,13 @@ func tombstoneListKey(id int64) string { return fmt.Sprintf("%s%016x.json", tomb
 
 // tombstoneEdit is what a merge reads of the tombstones and adds to them.
 type tombstoneEdit struct {
-	m       *merge
-	active  bool
-	now     time.Time
-	id      int64 // of the list read, 0 for none
-	list    tombstoneList
-	bytes   int64    // of what was written
-	next    int64    // id of the list written, 0 for none
+	m      *merge
+	active bool
+	now    time.Time
+	id     int64 // of the list read, 0 for none
+	list   tombstoneList
+	bytes  int64 // of what was written
+	next   int64 // id of the list written, 0 for none
 }
 
 // openTombstones makes stale what an earlier delete forbids.

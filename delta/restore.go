@@ -45,6 +45,7 @@ func restoring(old, s *Snapshot) *Transaction {
 		Operation:  "RESTORE",
 		Parameters: map[string]any{"version": strconv.FormatInt(old.version, 10), "timestamp": ""},
 		Reads:      ReadSet{Whole: true},
+		restores:   true,
 	}
 	if now := s.metadata; now.SchemaString != old.metadata.SchemaString || !sameMetadata(now, old.metadata) {
 		md := old.metadata.clone()

@@ -126,7 +126,7 @@ func Create(ctx context.Context, st store.Store, c CreateOptions) (*Table, error
 		Operation:   "CREATE TABLE",
 		Parameters:  map[string]any{"partitionBy": c.PartitionColumns, "isManaged": false},
 		BlindAppend: true,
-		Protocol:    protocolWith(c.Features),
+		Protocol:    protocolWith(c.Features, c.Configuration),
 		Metadata:    &md,
 	}
 	none := &Snapshot{version: -1, store: st}

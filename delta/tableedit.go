@@ -60,7 +60,7 @@ func (e *tableEdit) check(batches []*column.Batch) error {
 			return err
 		}
 	}
-	return nil
+	return e.s.checkRows(batches)
 }
 
 // remove takes the dead rows out of a file, and puts others in, in the same file if it is rewritten.
@@ -206,7 +206,7 @@ func (e *tableEdit) writeVectors(ctx context.Context) error {
 
 // transaction is what the edit amounts to, over its snapshot.
 func (e *tableEdit) transaction() *Transaction {
-	tx := &Transaction{Base: e.s, Removes: e.removes, Reads: ReadSet{Files: e.touched}}
+	tx := &Transaction{Base: e.s, Constraints: e.s.Constraints(), Removes: e.removes, Reads: ReadSet{Files: e.touched}}
 	tx.Adds = append(tx.Adds, e.written.adds...)
 	for _, m := range e.marks {
 		tx.Adds = append(tx.Adds, m.add)

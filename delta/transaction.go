@@ -43,10 +43,15 @@ type Transaction struct {
 	Adds     []Add
 	Removes  []Remove // DeletionTimestamp is filled in
 
+	// Constraints is what [Snapshot.Constraints] said when the added rows were checked, by [Table.WriteData]. It must be
+	// that of the table whenever files with new rows are added.
+	Constraints string
+
 	// What the transaction depends on. Base is the snapshot it was read from; nil means the one that build was given.
 	// With an older one, the commits since are checked for conflicts with the reads.
 	Base     *Snapshot
 	Reads    ReadSet
+	restores bool     // the rows were in the table before
 	ReadTxns []string // applications whose Txn was read; those in Txns count as read
 }
 
@@ -200,6 +205,9 @@ func (tx *Transaction) validateFiles(s *Snapshot, after *state) error {
 	if dataChange && len(tx.Adds) > 0 && isTrue(after.metadata.Configuration["delta.enableChangeDataFeed"]) {
 		return &UnsupportedFeatureError{Feature: "changeDataFeed for updates", Write: true}
 	}
+	if err := tx.validateConstraints(s, after); err != nil {
+		return err
+	}
 	for i := range tx.Adds {
 		a := &tx.Adds[i]
 		id := fileID(a.Path, a.DeletionVector)
@@ -212,6 +220,22 @@ func (tx *Transaction) validateFiles(s *Snapshot, after *state) error {
 		}
 	}
 	return nil
+}
+
+// validateConstraints refuses rows that were not checked against the table's constraints: those of before, since what a
+// transaction itself makes a constraint is its own affair.
+func (tx *Transaction) validateConstraints(s *Snapshot, after *state) error {
+	if tx.restores || !slices.ContainsFunc(tx.Adds, func(a Add) bool { return a.DataChange }) {
+		return nil
+	}
+	switch want := constraintsOf(after.metadata, after.schema); {
+	case want == tx.Constraints:
+		return nil
+	case tx.Constraints == "":
+		return invalid("the table has constraints (%s), and the rows were not checked", want)
+	default:
+		return &ConflictError{Kind: ConflictMetadata, Version: s.version, Subject: "constraints"}
+	}
 }
 
 func validateAdd(a *Add, partitionColumns []string) error {

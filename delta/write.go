@@ -29,13 +29,18 @@ func (e *NotNullError) Error() string {
 //
 // Statistics cover the first 32 columns unless o or the table property delta.dataSkippingNumIndexedCols says otherwise.
 //
-// Errors: *NotNullError, *PartitionValueError, parquet.ErrMisfit, those of the store. After an error no file is left, as
+// Rows are checked against NOT NULL and the constraints of the newest snapshot; see [Transaction.Constraints].
+//
+// Errors: *NotNullError, *ConstraintError, *PartitionValueError, parquet.ErrMisfit, those of the store. After an error no file is left, as
 // far as the store lets them be deleted.
 func (t *Table) WriteData(ctx context.Context, s *schema.Type, partitionBy []string, batches []*column.Batch, o parquet.WriterOptions) ([]Add, error) {
 	for _, f := range s.Fields {
 		if err := checkNotNull(f, batches); err != nil {
 			return nil, err
 		}
+	}
+	if err := t.snap.Load().checkRows(batches); err != nil {
+		return nil, err
 	}
 	w := t.newDataWriter(s, partitionBy, o)
 	parts, err := split(s, partitionBy, batches)

@@ -134,6 +134,11 @@ def make(path):
     write_deltalake(path, batch(100), mode="append")
 
 
+def constrained(path):
+    write_deltalake(path, pa.table({"id": pa.array([1, 2], pa.int64()), "p": pa.array(["x", "y"], pa.string())}))
+    DeltaTable(path).alter.add_constraint({"sensible": "id > 0 AND p IN ('x', 'y')"})
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])
     sys.stdout.flush()

@@ -30,6 +30,8 @@ type Local struct {
 	set     Settings
 	streams streams
 	table   atomic.Pointer[delta.Table] // nil until the table exists
+
+	constraints string // of the table when the files were written; only for Write and Submit
 }
 
 // NewLocal opens the table, if there is one; without one it is made by the first submission that holds a file.
@@ -97,6 +99,7 @@ func (l *Local) Write(ctx context.Context, s *schema.Type, batches []*column.Bat
 	}
 	t := l.table.Load()
 	by := t.Snapshot().PartitionColumns()
+	l.constraints = t.Snapshot().Constraints()
 	adds, err := t.WriteData(ctx, withPartitions(s, by), by, batches, l.set.Parquet)
 	if err != nil {
 		return nil, fmt.Errorf("write data files: %w", err)
@@ -187,8 +190,12 @@ func (l *Local) build(snap *delta.Snapshot, s *Submission) (*delta.Transaction, 
 	if err != nil { // a column of the files has another type in the table
 		return nil, &newerSchema{table}
 	}
+	if snap.Constraints() != l.constraints { // the rows were not checked against what holds now
+		return nil, &newerSchema{table}
+	}
 	tx := &delta.Transaction{
 		Adds:        s.Files,
+		Constraints: l.constraints,
 		Operation:   "WRITE",
 		Parameters:  map[string]any{"mode": "Append", "partitionBy": snap.PartitionColumns()},
 		BlindAppend: true,
