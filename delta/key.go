@@ -153,8 +153,6 @@ func newKeyIndex(capacity int) *keyIndex {
 	return &keyIndex{slots: make([]int32, size)}
 }
 
-func (x *keyIndex) len() int { return len(x.hash) }
-
 func (x *keyIndex) key(n int) []byte {
 	start := 0
 	if n > 0 {

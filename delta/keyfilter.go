@@ -2,6 +2,7 @@ package delta
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 )
 
@@ -56,12 +57,7 @@ func (f *keyFilter) has(hash uint64) bool {
 
 // hasAny says whether one of the hashes may be in.
 func (f *keyFilter) hasAny(hashes []uint64) bool {
-	for _, h := range hashes {
-		if f.has(h) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(hashes, f.has)
 }
 
 // keyFilters keeps filters of files in memory, the least recently used go first. A filter is made when a merge reads the

@@ -94,7 +94,7 @@ func TestMergeModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
 		st := store.NewMemory()
-		c := delta.CreateOptions{Schema: without(changes, "op")}
+		c := delta.CreateOptions{Schema: withoutOp(changes)}
 		if rapid.Bool().Draw(t, "partitioned") {
 			c.PartitionColumns = []string{rapid.SampledFrom([]string{"p", "k"}).Draw(t, "by")}
 		}
@@ -163,9 +163,10 @@ func TestMergeModel(t *testing.T) {
 	}
 }
 
-func without(s *schema.Type, name string) *schema.Type {
+// withoutOp are the columns of a table that is merged from batches with the columns of s.
+func withoutOp(s *schema.Type) *schema.Type {
 	out := *s
-	out.Fields = slices.DeleteFunc(slices.Clone(s.Fields), func(f schema.Field) bool { return f.Name == name })
+	out.Fields = slices.DeleteFunc(slices.Clone(s.Fields), func(f schema.Field) bool { return f.Name == "op" })
 	return &out
 }
 
@@ -185,7 +186,7 @@ func TestTombstonesExpire(t *testing.T) {
 	now := time.Now()
 	st := store.NewMemory()
 	table := create(t, st, delta.CreateOptions{
-		Schema: without(changes, "op"), Options: delta.Options{Now: func() time.Time { return now }},
+		Schema: withoutOp(changes), Options: delta.Options{Now: func() time.Time { return now }},
 	})
 	mergeRows(t, table, byIDAndK, longChange(1, 5, "c", 1))
 	mergeRows(t, table, byIDAndK, longChange(1, 7, "d", 0))
@@ -219,7 +220,7 @@ func TestTombstonesExpire(t *testing.T) {
 // TestTombstonesArePacked: many small merges leave few files, and none of the deletes is forgotten.
 func TestTombstonesArePacked(t *testing.T) {
 	st := store.NewMemory()
-	table := create(t, st, delta.CreateOptions{Schema: without(changes, "op")})
+	table := create(t, st, delta.CreateOptions{Schema: withoutOp(changes)})
 	for i := range int64(40) {
 		mergeRows(t, table, byIDAndK, longChange(i, 10, "c", 1), longChange(i+100, 10, "d", 1))
 		mergeRows(t, table, byIDAndK, longChange(i, 11, "d", 1))
@@ -235,7 +236,7 @@ func TestTombstonesArePacked(t *testing.T) {
 
 // TestMergePrunes: a merge opens only the files that can hold its keys.
 func TestMergePrunes(t *testing.T) {
-	table := create(t, store.NewMemory(), delta.CreateOptions{Schema: without(changes, "op")})
+	table := create(t, store.NewMemory(), delta.CreateOptions{Schema: withoutOp(changes)})
 	for i := range int64(10) { // keys of one file are spread over the range of all
 		var rows []map[string]any
 		for j := range int64(100) {
@@ -257,7 +258,7 @@ func TestMergePrunes(t *testing.T) {
 }
 
 func TestMergeClauses(t *testing.T) {
-	table := create(t, store.NewMemory(), delta.CreateOptions{Schema: without(changes, "op")})
+	table := create(t, store.NewMemory(), delta.CreateOptions{Schema: withoutOp(changes)})
 	plain := delta.MergeOptions{Key: []string{"id"}, Op: "op"}
 	mergeRows(t, table, plain, longChange(1, 9, "c", 1), longChange(2, 9, "c", 1), longChange(3, 9, "c", 1))
 	res := mergeRows(t, table, plain, longChange(1, 1, "c", 2)) // without a sequence the last to arrive wins
@@ -285,7 +286,7 @@ func TestMergeClauses(t *testing.T) {
 }
 
 func TestMergeRefuses(t *testing.T) {
-	table := create(t, store.NewMemory(), delta.CreateOptions{Schema: without(changes, "op"), PartitionColumns: []string{"k"}})
+	table := create(t, store.NewMemory(), delta.CreateOptions{Schema: withoutOp(changes), PartitionColumns: []string{"k"}})
 	row := longChange(1, 1, "c", 1)
 	nullKey := maps.Clone(row)
 	nullKey["k"] = nil
@@ -345,7 +346,7 @@ func TestMergesAtOnce(t *testing.T) {
 	const writers, each = 4, 12
 	for _, marks := range []bool{false, true} {
 		st := store.NewMemory()
-		c := delta.CreateOptions{Schema: without(changes, "op")}
+		c := delta.CreateOptions{Schema: withoutOp(changes)}
 		if marks {
 			c = withMarks(c)
 		}
@@ -392,7 +393,7 @@ func TestMergesAtOnce(t *testing.T) {
 func TestMergeOnBadStore(t *testing.T) {
 	for fail := range 12 {
 		st := &failingStore{Store: store.NewMemory(), at: -1}
-		table := create(t, st, withMarks(delta.CreateOptions{Schema: without(changes, "op")}))
+		table := create(t, st, withMarks(delta.CreateOptions{Schema: withoutOp(changes)}))
 		var first []map[string]any
 		for i := range int64(300) {
 			first = append(first, longChange(i, 1, "c", 0))

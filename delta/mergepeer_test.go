@@ -45,7 +45,7 @@ func TestMergeAgreesWithDeltaLake(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		sequence++
 		dirs := [2]string{filepath.Join(base, strconv.Itoa(sequence), "weir"), filepath.Join(base, strconv.Itoa(sequence), "peer")}
-		c := delta.CreateOptions{Schema: without(peerChanges, "op")}
+		c := delta.CreateOptions{Schema: withoutOp(peerChanges)}
 		if rapid.Bool().Draw(rt, "partitioned") {
 			c.PartitionColumns = []string{"p"}
 		}

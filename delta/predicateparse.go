@@ -430,7 +430,7 @@ func (p *parser) named(t token) (operand, error) {
 	for in := p.schema; ; {
 		f, ok := fieldFolded(in, t.text)
 		if !ok {
-			return operand{}, &PredicateError{p.text, t.at, fmt.Sprintf("there is no column %s", t.text)}
+			return operand{}, &PredicateError{p.text, t.at, "there is no column " + t.text}
 		}
 		ref.path, ref.t, in = append(ref.path, f.Name), f.Type, f.Type
 		if !p.sign(".") {

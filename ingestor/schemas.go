@@ -11,7 +11,8 @@ import (
 // unless there are steps in between. table is nil before there is one.
 func (s *Settings) schemas(table *schema.Type) (out, records *decode.Schema, err error) {
 	initial, conflicts := decode.Overlay(s.Transform.Source(table), s.Columns)
-	for _, c := range conflicts {
+	if len(conflicts) > 0 {
+		c := conflicts[0]
 		if c.Theirs == nil {
 			return nil, nil, fmt.Errorf("schema.columns: %s differs from a column of the table by case alone: give it the table's name", c.Path)
 		}

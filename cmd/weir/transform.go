@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/weir-dev/weir/api/strict"
 	"github.com/weir-dev/weir/api/v1alpha1"
@@ -141,7 +142,7 @@ func withSystem(columns *schema.Type, system []v1alpha1.SystemColumn) *schema.Ty
 		v1alpha1.SystemColumnStream: schema.String, v1alpha1.SystemColumnSeq: schema.Long, v1alpha1.SystemColumnReceived: schema.Timestamp,
 	}
 	for _, c := range system {
-		out.Fields = append(out.Fields[:len(out.Fields):len(out.Fields)], schema.Field{
+		out.Fields = append(slices.Clip(out.Fields), schema.Field{
 			Name: "_weir_" + string(c), Type: &schema.Type{Kind: kinds[c]}, Nullable: true,
 		})
 	}

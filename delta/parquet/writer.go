@@ -19,7 +19,7 @@ type Writer struct {
 }
 
 // errClosed says that a Writer was used after Close.
-var errClosed = errors.New("Parquet writer is closed")
+var errClosed = errors.New("the writer is closed")
 
 // NewWriter begins a file of schema s. Close ends it.
 func NewWriter(w io.Writer, s *schema.Type, o WriterOptions) (*Writer, error) {

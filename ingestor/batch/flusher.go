@@ -23,7 +23,7 @@ type Settings struct {
 	MaxBytes   int64         // bound of the payload bytes in the growing batch; shards take no more beyond it
 	MinGap     time.Duration // least time from one commit's start to the next one's
 	Shards     int
-	Merge      bool          // records are submitted as they are, not as data files
+	Merge      bool // records are submitted as they are, not as data files
 
 	// What records go through before they are the table's: the schema that they are decoded into, and the steps. Without
 	// steps they are decoded into the table's.

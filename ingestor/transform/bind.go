@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/weir-dev/weir/delta/column"
@@ -307,19 +308,10 @@ func (s *compiled) source(name string) (string, bool) {
 		prefix := s.Flatten.Column + s.Flatten.Separator
 		return name, name != s.Flatten.Column && (len(name) <= len(prefix) || name[:len(prefix)] != prefix)
 	case s.Mask != nil:
-		for _, m := range s.Mask.Columns {
-			if m == name {
-				return name, false
-			}
-		}
+		return name, !slices.Contains(s.Mask.Columns, name)
 	default:
-		for _, d := range s.Drop {
-			if d == name {
-				return name, false
-			}
-		}
+		return name, !slices.Contains(s.Drop, name)
 	}
-	return name, true
 }
 
 // Keeps says whether the column called name comes out as it came in.

@@ -13,8 +13,9 @@ import (
 func (d *Decoder) project(src *column.Batch) *column.Batch {
 	out := &column.Batch{Rows: src.Rows, Schema: &schema.Type{Kind: schema.Struct}}
 	for _, o := range d.bound.out {
-		f, v := o.field, (*column.Vector)(nil)
+		f := o.field
 		f.Name = o.name
+		var v *column.Vector
 		switch {
 		case o.made == nil:
 			v = field(src.Columns[o.path[0]], o.path[1:])

@@ -159,6 +159,7 @@ var schemas = map[string][]string{
 }
 
 func compare(t *testing.T, peers *harness.Peers, name, dir string) {
+	t.Helper()
 	var want, got records
 	run(t, peers.RealData(t.Context(), "expect", filepath.Join(dir, strings.TrimSuffix(name, "-default")+".ndjson")), &want)
 	run(t, peers.RealData(t.Context(), "table", filepath.Join(dir, "tables", name)), &got)

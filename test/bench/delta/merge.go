@@ -42,7 +42,7 @@ func mergeBench(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // of a temporary directory
+	defer os.RemoveAll(dir)
 	w, done, err := out(report)
 	if err != nil {
 		return err
@@ -198,7 +198,7 @@ func readSource(ctx context.Context, file string) ([]*column.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

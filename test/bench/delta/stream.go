@@ -68,7 +68,7 @@ func streamBench(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // of a temporary directory
+	defer os.RemoveAll(dir)
 	st, err := store.NewLocal(filepath.Join(dir, "base"))
 	if err != nil {
 		return err
@@ -124,7 +124,8 @@ func plot(w io.Writer, results []streamed) {
 		}
 	}
 	for level := top; level >= 0.5; level /= 2 {
-		line := fmt.Sprintf("%7.4g |", level)
+		var line strings.Builder
+		fmt.Fprintf(&line, "%7.4g |", level)
 		for _, n := range plotted(results) {
 			mark := "      "
 			for i, r := range results {
@@ -133,15 +134,15 @@ func plot(w io.Writer, results []streamed) {
 					mark = strings.Replace(mark, "  ", " "+marks[i:i+1], 1)
 				}
 			}
-			line += mark
+			line.WriteString(mark)
 		}
-		fmt.Fprintln(w, line)
+		fmt.Fprintln(w, line.String())
 	}
-	axis := "batches  "
+	fmt.Fprint(w, "batches  ")
 	for _, n := range plotted(results) {
-		axis += fmt.Sprintf("%-6d", n)
+		fmt.Fprintf(w, "%-6d", n)
 	}
-	fmt.Fprintf(w, "%s\n```\n", axis)
+	fmt.Fprint(w, "\n```\n")
 }
 
 // plotted are the numbers of batches that have points.

@@ -50,7 +50,9 @@ var loads = []struct {
 	{"channel-up", func(ctx context.Context, c client, n, size int) error { return c.up(ctx, n, make([]byte, size)) }},
 	{"fnf", func(ctx context.Context, c client, n, size int) error { return c.forget(ctx, n, make([]byte, size)) }},
 	{"stream-down", func(ctx context.Context, c client, n, size int) error { return c.down(ctx, n, size) }},
-	{"rr-1", respond(1)}, {"rr-64", respond(64)}, {"rr-256", respond(256)},
+	{"rr-1", respond(1)},
+	{"rr-64", respond(64)},
+	{"rr-256", respond(256)},
 }
 
 func respond(inFlight int) func(context.Context, client, int, int) error {
