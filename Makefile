@@ -40,6 +40,7 @@ test: peers test-unit race fuzz-short test-system ## Test everything that fits i
 test-unit: ## Test each package by itself
 	go test -timeout 10m $$(go list ./... | grep -v /test/) ./test/arch ./test/data ./test/gen
 	go -C hack/crd test ./...
+	go -C test/peers/s3server test ./...
 
 .PHONY: race
 race: ## Test the concurrent packages under the race detector
