@@ -94,6 +94,12 @@ bench-rsocket-limits: ## Measure idle connections, a stream beside slow ones, a 
 bench-parquet: ## Measure ways of writing and reading Parquet from columns
 	go -C test/bench/parquet test -run '^$$' -bench . -benchtime 3x
 
+.PHONY: bench-decode
+bench-decode: peers ## Measure ways from payloads to columns beside libraries, and the cost of each step; fail below the bars
+	@mkdir -p bin
+	go -C test/bench/decode build -o $(CURDIR)/bin/bench-decode .
+	WEIR_CACHE_DIR=$${WEIR_CACHE_DIR:-$(CACHE)} bin/bench-decode
+
 .PHONY: bench-delta
 bench-delta: peers ## Measure Delta tables beside delta-rs: merges, and an hour of changes compressed (8 min; takes flags by hand)
 	@mkdir -p bin
