@@ -159,7 +159,9 @@ func (o out) Write(p []byte) (int, error) {
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	line, done := make(out, 1), make(chan error, 1)
-	go func() { done <- run(ctx, line, options{listen: "127.0.0.1:0", buckets: "tables", keys: keys{"a", "b"}}) }()
+	go func() {
+		done <- run(ctx, line, options{listen: "127.0.0.1:0", buckets: "tables", keys: keys{"a", "b"}})
+	}()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+<-line+"/_ready", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
