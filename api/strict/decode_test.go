@@ -35,7 +35,7 @@ func TestBadFiles(t *testing.T) {
 func TestGoodFiles(t *testing.T) {
 	want := map[string][]string{
 		"minimal.yaml":  {"/clicks ./clicks"},
-		"full.yaml":     {"web/clicks file:///data/clicks", "/clicks clicks"},
+		"full.yaml":     {"web/clicks file:///data/clicks", "/bucket s3://tables/web/clicks", "/clicks clicks"},
 		"exported.yaml": {"web/clicks /data/clicks"},
 	}
 	got := map[string][]string{}
@@ -67,7 +67,7 @@ func TestEveryField(t *testing.T) {
 		s.Flow.Memory.Value(), s.Flow.MaxEventBytes.Value(), *s.Flow.MaxConnections,
 		s.Sink.Delta.URI, s.Sink.Delta.PartitionBy, s.Sink.Delta.Compression,
 		*s.Sink.Delta.Batch.MaxRecords, s.Sink.Delta.Batch.MaxAge.Duration, s.Sink.Delta.Batch.MaxBytes.Value(),
-		*s.Observability.MetricsPort,
+		*s.Observability.MetricsPort, pipelines[1].Spec.Sink.Delta.Storage,
 	}
 	want := []any{
 		int32(0), int32(8080), v1alpha1.MismatchReject, int32(50),
@@ -93,7 +93,7 @@ func TestEveryField(t *testing.T) {
 		[]string{"country", "day"},
 		v1alpha1.CompressionSnappy,
 		int32(50000), 90 * time.Second, int64(128 << 20),
-		int32(0),
+		int32(0), &v1alpha1.StorageSpec{Endpoint: "http://minio.store:9000", Region: "eu-central-1", PathStyle: new(true), CredentialsSecret: "minio-keys"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)

@@ -52,7 +52,10 @@ func TestDefaultsAreNotShared(t *testing.T) {
 func TestValidateURI(t *testing.T) {
 	tests := map[string]bool{
 		"clicks": true, "./clicks": true, "/data/clicks": true, "../a b": true, "a:b": true, "file:///data/clicks": true, "file:///a%20b": true,
-		"": false, "s3://b/clicks": false, "s3:/b": false, "file://data": false, "file:/data": false, "file:///%zz": false,
+		"s3://tables": true, "s3://tables/": true, "s3a://my.tables/a b/c=1": true, "gs://my_tables/clicks": true, "az://tables/clicks/": true,
+		"abfss://tables@weir.dfs.core.windows.net/clicks": true, "abfss://tables/clicks": false, "s3://b/clicks": false, "s3://Tables/x": false,
+		"s3://tables//x": false, "s3://tables/./x": false, "s3://tables/..": false, "s3://tables/a%20b": false, "s3://tables/a?b": false,
+		"s3://key:secret@tables/x": false, "hdfs://host/x": false, "": false, "s3:/b": false, "file://data": false, "file:/data": false, "file:///%zz": false,
 	}
 	for uri, good := range tests {
 		p := newPipeline(uri)

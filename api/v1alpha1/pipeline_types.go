@@ -215,15 +215,23 @@ type SinkSpec struct {
 // DeltaSink is a Delta Lake table. It is made with the first commit if it is not there.
 //
 // +kubebuilder:validation:XValidation:rule="self.uri == oldSelf.uri",message="uri cannot change: make another Pipeline for another table"
+// +kubebuilder:validation:XValidation:rule="!has(self.storage) || self.uri.matches('^(s3a?|gs|az|abfss)://')",message="storage is for tables in an object store: give uri a scheme such as s3://, or leave storage out",fieldPath=".storage"
+// +kubebuilder:validation:XValidation:rule="!has(self.storage) || !has(self.storage.region) && !has(self.storage.pathStyle) || self.uri.startsWith('s3')",message="region and pathStyle are for tables at s3://",fieldPath=".storage"
+// +kubebuilder:validation:XValidation:rule="!has(self.storage) || !has(self.storage.account) || self.uri.startsWith('az:')",message="account is for tables at az://; the URI of abfss:// names it",fieldPath=".storage"
 // +kubebuilder:validation:XValidation:rule="has(self.partitionBy) == has(oldSelf.partitionBy)",message="partitionBy cannot be added or removed: a table keeps its partition columns"
 type DeltaSink struct {
-	// The table's directory: a path or file:///path. A relative path starts at the working directory of weir. It cannot
-	// change.
+	// The table's place: a path, file:///path, s3://bucket/path, gs://bucket/path, az://container/path or
+	// abfss://container@account.dfs.core.windows.net/path. A relative path starts at the working directory of weir. It
+	// cannot change.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="!self.matches('^[A-Za-z][A-Za-z0-9+.-]*:/') || self.startsWith('file:///')",message="only a path or file:///path is supported"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[A-Za-z][A-Za-z0-9+.-]*:/') || self.startsWith('file:///') || self.matches('^((s3a?|gs|az)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]|abfss://[a-z0-9][a-z0-9-]{1,61}[a-z0-9]@[a-z0-9]{3,24}[.][a-z0-9.-]+)(/[^/%?#]+)*/?$') && !self.matches('/[.]{1,2}(/|$)')",message="only a path, file:///path, s3://bucket/path, gs://bucket/path, az://container/path and abfss://container@account.dfs.core.windows.net/path are supported"
 	URI string `json:"uri"`
+
+	// How the object store of uri is reached; for tables in one. Default: as the environment says.
+	// +optional
+	Storage *StorageSpec `json:"storage,omitempty"`
 
 	// Columns by whose values the table is split into directories, outermost first; at most 16. They cannot change.
 	// Default none.

@@ -2,8 +2,6 @@ package v1alpha1
 
 import (
 	"fmt"
-	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -121,6 +119,7 @@ func validateSink(s *SinkSpec, at *field.Path) field.ErrorList {
 	d, at := s.Delta, at.Child("delta")
 	var errs field.ErrorList
 	errs = appendBad(errs, validateURI(d.URI, at.Child("uri")))
+	errs = append(errs, validateStorage(d.Storage, d.URI, at.Child("storage"))...)
 	errs = append(errs, validatePartitionBy(d.PartitionBy, at.Child("partitionBy"))...)
 	batch := at.Child("batch")
 	errs = appendBad(errs, between(d.Batch.MaxRecords, 1, maxBatchRecords, batch.Child("maxRecords")))
@@ -129,28 +128,6 @@ func validateSink(s *SinkSpec, at *field.Path) field.ErrorList {
 	}
 	errs = appendBad(errs, bytesBetween(d.Batch.MaxBytes, minBatchBytes, maxBatchBytes, batch.Child("maxBytes")))
 	return appendBad(errs, oneOf(d.Compression, at.Child("compression"), CompressionZstd, CompressionSnappy, CompressionNone))
-}
-
-// scheme matches what makes a URI of a string. One slash is enough, because s3:/bucket is a slip and no path.
-var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:/`)
-
-func validateURI(uri string, at *field.Path) *field.Error {
-	switch {
-	case uri == "":
-		return field.Required(at, "the directory of the table, a path or file:///path")
-	case len(uri) > maxURI:
-		return field.TooLong(at, uri, maxURI)
-	case strings.HasPrefix(uri, "file:///"):
-		if _, err := url.PathUnescape(uri); err != nil {
-			return field.Invalid(at, uri, "has a bad escape: write % as %25")
-		}
-	case strings.HasPrefix(uri, "file:/"):
-		return field.Invalid(at, uri, "has too few slashes: write file:///path")
-	case scheme.MatchString(uri):
-		name, _, _ := strings.Cut(uri, ":")
-		return field.Invalid(at, uri, fmt.Sprintf("has the scheme %s, which is not supported yet: use a path or file:///path", name))
-	}
-	return nil
 }
 
 // forbiddenInColumns are the characters that Spark refuses in the columns of tables without column mapping.
