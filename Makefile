@@ -8,6 +8,8 @@ LDFLAGS := -X main.version=$(VERSION)
 TOOL := go tool -modfile=hack/tools/go.mod
 CACHE := $(CURDIR)/.cache
 FUZZTIME ?= 8s
+IMAGE ?= ghcr.io/weir-dev/weir:$(VERSION)
+PLATFORMS ?= linux/amd64 linux/arm64
 # Packages that several goroutines work in at once.
 CONCURRENT := ./rsocket/... ./client/... ./delta/... ./ingestor/...
 
@@ -24,6 +26,15 @@ help: ## Show this list
 .PHONY: build
 build: ## Build bin/weir, one static file
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/weir ./cmd/weir
+
+.PHONY: image
+image: ## Write dist/weir-image.tar, an OCI archive for PLATFORMS, without a container engine; IMAGE is its name
+	for platform in $(PLATFORMS); do \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build -trimpath -buildvcs=false -ldflags '-s -w $(LDFLAGS)' \
+			-o dist/image/$$platform/weir ./cmd/weir; \
+	done
+	go run ./hack/image -name $(IMAGE) -version $(VERSION) -revision "$$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
+		-o dist/weir-image.tar $(foreach platform,$(PLATFORMS),$(platform)=dist/image/$(platform)/weir)
 
 .PHONY: demo
 demo: build ## Send real flights through an embedded pipeline and show the table
@@ -61,6 +72,10 @@ interop: peers ## Test against RSocket clients and Delta readers in other langua
 .PHONY: fault
 fault: peers ## Test while something is broken, and show what happens
 	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 25m ./test/fault
+
+.PHONY: envtest-assets
+envtest-assets: ## Print the directory of kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSETS); the first time builds them
+	@hack/cluster/build.sh assets
 
 .PHONY: test-short
 test-short: ## Test in about a minute, without peers and long cases
