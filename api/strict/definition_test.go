@@ -152,8 +152,8 @@ func TestBoundsAreThoseOfTheDefinition(t *testing.T) {
 			}
 		}
 	})
-	if checked != 9 {
-		t.Errorf("%d bounds were checked; want 9", checked)
+	if checked != 11 {
+		t.Errorf("%d bounds were checked; want 11", checked)
 	}
 }
 

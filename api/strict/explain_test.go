@@ -7,7 +7,8 @@ import (
 
 func TestExplain(t *testing.T) {
 	for _, path := range []string{
-		"pipeline", "pipeline.spec.flow.memory", "pipeline.spec.schema", "pipeline.spec.sink.delta", "pipeline.status.conditions",
+		"pipeline", "pipeline.spec.flow.memory", "pipeline.spec.schema", "pipeline.spec.sink.delta", "pipeline.spec.template",
+		"pipeline.status.conditions",
 	} {
 		t.Run(path, func(t *testing.T) {
 			got, err := Explain(path)
@@ -38,7 +39,7 @@ func TestExplainUnknownPath(t *testing.T) {
 		"pipeline.spec.snik":             `pipeline.spec.snik: unknown field, did you mean "sink"?`,
 		"pipeline.spec.batch":            "pipeline.spec.batch: unknown field here, did you mean pipeline.spec.sink.delta.batch?",
 		"pipeline.spec.sink.delta.uri.x": "pipeline.spec.sink.delta.uri.x: unknown field: pipeline.spec.sink.delta.uri is a string and has none",
-		"pipeline.spec.shards":           "pipeline.spec.shards: unknown field: pipeline.spec has flow, identity, ingress, observability, onTransformError, schema, sink, transform",
+		"pipeline.spec.shards":           "pipeline.spec.shards: unknown field: pipeline.spec has flow, identity, ingress, observability, onTransformError, replicas, scaling, schema, sink, template, transform",
 		"pipeline.":                      `pipeline."": unknown field: pipeline has apiVersion, kind, metadata, spec, status`,
 	}
 	for path, want := range tests {

@@ -8,8 +8,8 @@ import (
 )
 
 // SetDefaults gives every optional field of p's spec that has a default and is not set its value. They are the same as
-// those of the CustomResourceDefinition; afterwards every pointer of the spec but Sink.Delta is set, and those of
-// Sink.Delta too if it is there.
+// those of the CustomResourceDefinition; afterwards every pointer of the spec but Sink.Delta, Identity, Replicas and
+// those of Template is set, and those of Sink.Delta too if it is there.
 func SetDefaults(p *Pipeline) {
 	s := &p.Spec
 	setDefault(&s.Ingress.RSocket.Port, 7000)
@@ -31,6 +31,7 @@ func SetDefaults(p *Pipeline) {
 	setDefault(&s.Flow.Memory, resource.MustParse("256Mi"))
 	setDefault(&s.Flow.MaxEventBytes, resource.MustParse("1Mi"))
 	setDefault(&s.Flow.MaxConnections, 10_000)
+	setDefault(&s.Scaling.Min, 1)
 
 	d := s.Sink.Delta
 	if d == nil {

@@ -7,9 +7,17 @@ import (
 
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
+// +kubebuilder:subresource:scale:specpath=.spec.replicas,statuspath=.status.replicas,selectorpath=.status.selector
 // +kubebuilder:resource:path=pipelines,shortName=wpl,categories=weir,scope=Namespaced
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Pods",type=string,JSONPath=`.status.pods`
+// +kubebuilder:printcolumn:name="In/s",type=integer,JSONPath=`.status.recordsPerSecond`
+// +kubebuilder:printcolumn:name="Version",type=integer,JSONPath=`.status.tableVersion`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Mode",type=string,priority=1,JSONPath=`.spec.sink.delta.mode`
 // +kubebuilder:printcolumn:name="URI",type=string,priority=1,JSONPath=`.spec.sink.delta.uri`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52",message="metadata.name has at most 52 characters, so that names made from it stay valid"
 // +kubebuilder:validation:XValidation:rule="!self.metadata.name.contains('.')",message="metadata.name holds no dot: a route is the name, a dot and what to do"
 
@@ -82,6 +90,22 @@ type PipelineSpec struct {
 	// What the pipeline tells about itself.
 	// +optional
 	Observability ObservabilitySpec `json:"observability,omitempty,omitzero"`
+
+	// Pods that take events, 0 to 1000, in place of scaling.min; 0 stops the pipeline. It is there for kubectl scale and for
+	// autoscalers, which set it; nothing else does, so an autoscaler needs a first value here. No default. Only a cluster
+	// looks at it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Replicas *int32 `json:"replicas,omitempty"`
+
+	// How many pods take events in a cluster.
+	// +optional
+	Scaling ScalingSpec `json:"scaling,omitempty,omitzero"`
+
+	// What the pods in a cluster are like.
+	// +optional
+	Template TemplateSpec `json:"template,omitempty,omitzero"`
 }
 
 // IngressSpec names the doors.
@@ -305,23 +329,10 @@ const (
 
 // ObservabilitySpec is what the pipeline tells about itself.
 type ObservabilitySpec struct {
-	// TCP port of /metrics, /livez and /readyz, 0 to 65535; 0 takes any free port. Default 9090.
+	// TCP port of /metrics, /livez, /readyz and /status, 0 to 65535; 0 takes any free port. Default 9090.
 	// +optional
 	// +default=9090
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=65535
 	MetricsPort *int32 `json:"metricsPort,omitempty"`
-}
-
-// PipelineStatus is what a cluster saw of the pipeline.
-type PipelineStatus struct {
-	// The metadata.generation that this status speaks of.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-
-	// The latest observations, one for each type.
-	// +optional
-	// +listType=map
-	// +listMapKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }

@@ -43,6 +43,7 @@ func Validate(p *Pipeline) field.ErrorList {
 	errs = appendBad(errs, oneOf(p.Spec.OnTransformError, spec.Child("onTransformError"), TransformErrorRescue, TransformErrorReject, TransformErrorSuspend))
 	errs = append(errs, validateFlow(&p.Spec.Flow, spec.Child("flow"))...)
 	errs = append(errs, validateMerge(&p.Spec, spec)...)
+	errs = append(errs, validateCluster(&p.Spec, spec)...)
 	return append(errs, validateSink(&p.Spec.Sink, spec.Child("sink"))...)
 }
 
