@@ -51,39 +51,7 @@ func (c *Client) FireAndForget(ctx context.Context, data []byte) error {
 }
 
 // Status are the flow figures of the pipeline on one server, as docs/protocol.md describes them.
-type Status struct {
-	Pipeline string `json:"pipeline"`
-	State    string `json:"state"` // Running, Retrying, Draining, Failed
-	Error    string `json:"error,omitempty"`
-
-	Streams        int   `json:"streams"`
-	Accepted       int64 `json:"accepted"` // records, as all below
-	Rejected       int64 `json:"rejected"`
-	Committed      int64 `json:"committed"`
-	InFlight       int64 `json:"inFlight"`
-	AcceptedPerSec int64 `json:"acceptedPerSec"`
-	Version        int64 `json:"version"` // of the table; -1 before it exists
-
-	Memory    StatusMemory `json:"memory"`
-	Last      StatusCommit `json:"lastCommit"`
-	LimitedBy string       `json:"limitedBy"` // producers, write or commit
-}
-
-// StatusMemory is the server's byte pool.
-type StatusMemory struct {
-	Capacity int64 `json:"capacity"`
-	Held     int64 `json:"held"`
-	Promised int64 `json:"promised"` // credit that producers have
-}
-
-// StatusCommit describes the newest commit.
-type StatusCommit struct {
-	Version int64 `json:"version"`
-	Rows    int64 `json:"rows"`
-	Bytes   int64 `json:"bytes"`
-	WriteMs int64 `json:"writeMs"`
-	PutMs   int64 `json:"putMs"`
-}
+type Status = protocol.PipelineStatus
 
 // Status iterates over the server's figures, about one a second, until the caller stops, ctx ends or the connection is
 // lost; the last two yield an error.

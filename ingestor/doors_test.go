@@ -170,7 +170,7 @@ func TestAdmin(t *testing.T) {
 		<-time.After(time.Millisecond)
 	}
 	for path, says := range map[string]string{
-		"/livez": "ok", "/readyz": "ok", "/v1/status": `"pipeline":"p"`, "/metrics": `weir_records_accepted_total{door="stream",pipeline="p"} 0`,
+		"/livez": "ok", "/readyz": "ok", "/status": `"ready":true,"pipelines":[{"pipeline":"p","state":"Running"`, "/metrics": `weir_records_accepted_total{door="stream",pipeline="p"} 0`,
 	} {
 		if status, body := get(path); status != http.StatusOK || !strings.Contains(body, says) {
 			t.Errorf("%s: %d %.500s", path, status, body)

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"github.com/weir-dev/weir/protocol"
 )
 
@@ -116,22 +114,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(b, '\n')) // the peer has gone if this fails; there is nobody to tell
-}
-
-// adminDoor serves /metrics, /livez and /readyz, and the status of every pipeline.
-func (i *Ingestor) adminDoor() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(i.conf.Registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := i.ready(); err != nil {
-			writeText(w, http.StatusServiceUnavailable, err.Error()+"\n")
-			return
-		}
-		writeText(w, http.StatusOK, "ok\n")
-	})
-	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, i.Status()) })
-	return mux
 }
 
 func writeText(w http.ResponseWriter, status int, text string) {

@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/weir-dev/weir/protocol"
 	"github.com/weir-dev/weir/rsocket"
 )
@@ -122,7 +124,7 @@ func (i *Ingestor) openDoors(ctx context.Context) (serve []func() error, closeAl
 	for _, d := range []struct {
 		ln net.Listener
 		h  http.Handler
-	}{{i.conf.HTTP, i.httpDoor()}, {i.conf.Admin, i.adminDoor()}} {
+	}{{i.conf.HTTP, i.httpDoor()}, {i.conf.Admin, adminDoor(func() prometheus.Gatherer { return i.conf.Registry }, i.PodStatus)}} {
 		if d.ln == nil {
 			continue
 		}

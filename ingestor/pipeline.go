@@ -49,7 +49,7 @@ type failedState struct{ err error }
 // and table share, the batch between them; admission stands before all.
 func newPipeline(ctx context.Context, set Settings, version string, admit *admission, m *metrics, log *slog.Logger) (*Pipeline, error) {
 	if err := store.Probe(ctx, set.Store, "_weir"); err != nil {
-		return nil, fmt.Errorf("table: %w", err) // it names the store
+		return nil, &openError{part: storagePart, err: fmt.Errorf("table: %w", err)} // it names the store
 	}
 	p := &Pipeline{
 		set: set, admit: admit, metrics: m,
@@ -63,12 +63,12 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 		Engine: "weir/" + version, Parquet: set.Parquet, Merge: set.Merge,
 	})
 	if err != nil {
-		return nil, err
+		return nil, &openError{part: tablePart, err: err}
 	}
 	set.Decode.PartitionBy, set.Decode.NeedColumn, set.Decode.Widen = set.PartitionBy, true, true
 	settings := set.batchSettings()
 	if p.schema, settings.Records, err = set.schemas(p.table.Schema()); err != nil {
-		return nil, err
+		return nil, &openError{part: tablePart, err: err}
 	}
 	p.records, settings.Transform = settings.Records, set.Transform
 	p.flusher = batch.New(settings, p.table, p.schema, admit.pool, p)

@@ -39,7 +39,7 @@ type Config struct {
 	Pipelines      []Settings
 	RSocket        net.Listener
 	HTTP           net.Listener // nil: no HTTP door
-	Admin          net.Listener // /metrics, /livez, /readyz; nil: none
+	Admin          net.Listener // /metrics, /livez, /readyz, /status; nil: none
 	MaxConnections int          // 0: no bound but that of the file descriptors
 	Grace          time.Duration
 	Version        string // for status and commitInfo

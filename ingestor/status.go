@@ -1,50 +1,15 @@
 package ingestor
 
 import (
-	"encoding/json"
 	"sync"
 	"time"
 
 	"github.com/weir-dev/weir/ingestor/batch"
+	"github.com/weir-dev/weir/protocol"
 )
 
 // Status are the flow figures of a pipeline on this pod.
-type Status struct {
-	Pipeline string `json:"pipeline"`
-	State    string `json:"state"` // Running, Retrying, Suspended, Draining, Failed
-	Error    string `json:"error,omitempty"`
-
-	Streams        int   `json:"streams"`        // open now
-	Accepted       int64 `json:"accepted"`       // records, since the start
-	Rejected       int64 `json:"rejected"`       // records, since the start
-	Committed      int64 `json:"committed"`      // records, since the start
-	InFlight       int64 `json:"inFlight"`       // records accepted and not committed
-	AcceptedPerSec int64 `json:"acceptedPerSec"` // over the last commits
-	Version        int64 `json:"version"`        // of the table, -1 before it exists
-
-	Memory    Memory     `json:"memory"`
-	Last      LastCommit `json:"lastCommit"`
-	LimitedBy string     `json:"limitedBy"` // the stage that limits the flow: producers, write or commit
-}
-
-// Memory is the state of the byte pool.
-type Memory struct {
-	Capacity int64 `json:"capacity"` // bytes
-	Held     int64 `json:"held"`     // bytes received and not committed
-	Promised int64 `json:"promised"` // bytes of credit that producers have
-}
-
-// LastCommit describes the newest commit.
-type LastCommit struct {
-	Version int64 `json:"version"`
-	Rows    int64 `json:"rows"`
-	Bytes   int64 `json:"bytes"`
-	WriteMs int64 `json:"writeMs"` // writing the data files
-	PutMs   int64 `json:"putMs"`   // committing them
-}
-
-// JSON encodes s.
-func (s Status) JSON() ([]byte, error) { return json.Marshal(s) }
+type Status = protocol.PipelineStatus
 
 // flow keeps what is needed to say how fast records flow and what limits them.
 type flow struct {
@@ -83,7 +48,7 @@ func (f *flow) failed(err error) {
 
 // limit names the stage that limits the flow: the table when commits take up most of the time and memory is filled by
 // what waits for them, else whoever sends.
-func (f *flow) limit(m Memory) string {
+func (f *flow) limit(m protocol.Memory) string {
 	if f.err != nil {
 		return "commit"
 	}
@@ -100,27 +65,32 @@ func (f *flow) limit(m Memory) string {
 func (p *Pipeline) Status() Status {
 	held, promised := p.admit.pool.Usage()
 	s := Status{
-		Pipeline: p.set.Name, State: "Running", Streams: len(p.open()),
+		Pipeline: p.set.Name, State: protocol.StateRunning, Streams: len(p.open()),
 		Accepted: p.metrics.totals.accepted.Load(), Rejected: p.metrics.totals.rejected.Load(),
 		Committed: p.metrics.totals.committed.Load(), Version: p.table.Version(),
-		Memory: Memory{Capacity: p.admit.pool.Capacity(), Held: held, Promised: promised},
+		Memory: protocol.Memory{Capacity: p.admit.pool.Capacity(), Held: held, Promised: promised},
 	}
 	s.InFlight = s.Accepted - s.Committed
 	p.flow.mu.Lock()
 	defer p.flow.mu.Unlock()
 	last := p.flow.last
 	s.AcceptedPerSec = int64(p.flow.rate)
-	s.Last = LastCommit{last.Version, last.Rows, last.Bytes, last.Write.Milliseconds(), last.Put.Milliseconds()}
+	s.Last = protocol.LastCommit{
+		Version: last.Version, Rows: last.Rows, Bytes: last.Bytes, WriteMs: last.Write.Milliseconds(), PutMs: last.Put.Milliseconds(),
+	}
 	s.LimitedBy = p.flow.limit(s.Memory)
+	trouble := p.flow.err
 	switch {
 	case p.failed.Load() != nil:
-		s.State, s.Error = "Failed", p.failed.Load().err.Error()
+		trouble = p.failed.Load().err
+		s.State, s.Error = protocol.StateFailed, trouble.Error()
 	case p.suspended.Load() != nil:
-		s.State, s.Error = "Suspended", p.suspended.Load().Error()
+		s.State, s.Error = protocol.StateSuspended, p.suspended.Load().Error()
 	case p.stopping.Load():
-		s.State = "Draining"
-	case p.flow.err != nil:
-		s.State, s.Error = "Retrying", p.flow.err.Error()
+		s.State = protocol.StateDraining
+	case trouble != nil:
+		s.State, s.Error = protocol.StateRetrying, trouble.Error()
 	}
+	s.Storage, s.Table = checks(trouble, s.Version)
 	return s
 }

@@ -226,7 +226,7 @@ type ClaimReference struct {
 //
 // +kubebuilder:validation:XValidation:rule="self.?operator.orValue('Equal') != 'Exists' || !has(self.value)",message="operator Exists takes no value: remove value, or use Equal"
 // +kubebuilder:validation:XValidation:rule="has(self.key) || self.?operator.orValue('Equal') == 'Exists'",message="a toleration without key needs operator Exists"
-// +kubebuilder:validation:XValidation:rule="!has(self.tolerationSeconds) || self.?effect.orValue('') == 'NoExecute'",message="tolerationSeconds needs effect NoExecute"
+// +kubebuilder:validation:XValidation:rule="!has(self.tolerationSeconds) || has(self.effect) && self.effect == 'NoExecute'",message="tolerationSeconds needs effect NoExecute"
 type Toleration struct {
 	// Key of the taint. Default: any, with operator Exists.
 	// +optional

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 
 	"github.com/weir-dev/weir/api/strict"
@@ -108,21 +107,25 @@ var codecs = map[v1alpha1.Compression]parquet.Codec{
 
 // openDoors opens the listeners that p asks for.
 func openDoors(ctx context.Context, p *v1alpha1.Pipeline, host string) (doors, error) {
+	d, err := openProducerDoors(ctx, p, host)
+	if err != nil {
+		return doors{}, err
+	}
+	if d.admin, err = listen(ctx, host, *p.Spec.Observability.MetricsPort, "metrics"); err != nil {
+		return doors{}, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// openProducerDoors opens the listeners for producers that p asks for.
+func openProducerDoors(ctx context.Context, p *v1alpha1.Pipeline, host string) (doors, error) {
 	var d doors
-	for _, door := range []struct {
-		ln   *net.Listener
-		port int32
-		what string
-	}{
-		{&d.rsocket, *p.Spec.Ingress.RSocket.Port, "rsocket"},
-		{&d.http, *p.Spec.Ingress.HTTP.Port, "http"},
-		{&d.admin, *p.Spec.Observability.MetricsPort, "metrics"},
-	} {
-		ln, err := listen(ctx, host, door.port, door.what)
-		if err != nil {
-			return doors{}, errors.Join(err, d.close())
-		}
-		*door.ln = ln
+	var err error
+	if d.rsocket, err = listen(ctx, host, *p.Spec.Ingress.RSocket.Port, "rsocket"); err != nil {
+		return doors{}, err
+	}
+	if d.http, err = listen(ctx, host, *p.Spec.Ingress.HTTP.Port, "http"); err != nil {
+		return doors{}, errors.Join(err, d.close())
 	}
 	return d, nil
 }

@@ -61,7 +61,7 @@ speed of the table governs every hop back to the producer.`,
 		return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newRunCommand(), newSendCommand(), newDemoCommand(),
+		newRunCommand(), newIngestCommand(), newSendCommand(), newDemoCommand(),
 		newInitCommand(), newLintCommand(), newTestCommand(), newSchemaCommand(), newExplainCommand(),
 		newTableCommand(), newVersionCommand(),
 	)

@@ -157,14 +157,18 @@ func (d doors) attrs() []any {
 	return []any{"rsocket", d.rsocket.Addr().String(), "http", d.http.Addr().String(), "metrics", d.admin.Addr().String()}
 }
 
-// write puts the addresses into file, whole or not at all.
+// write puts the addresses of those that are open into file, whole or not at all.
 func (d doors) write(file string) error {
 	if file == "" {
 		return nil
 	}
-	b, err := json.Marshal(map[string]string{
-		"rsocket": d.rsocket.Addr().String(), "http": d.http.Addr().String(), "metrics": d.admin.Addr().String(),
-	})
+	addresses := map[string]string{}
+	for name, ln := range map[string]net.Listener{"rsocket": d.rsocket, "http": d.http, "metrics": d.admin} {
+		if ln != nil {
+			addresses[name] = ln.Addr().String()
+		}
+	}
+	b, err := json.Marshal(addresses)
 	if err != nil {
 		return fmt.Errorf("ports file: %w", err)
 	}

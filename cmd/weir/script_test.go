@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,12 +25,13 @@ import (
 //	[!] post URL TYPE FILE
 //	                      posts a file and prints the answer; a status that is no success is a failure
 //	get URL               prints what is there
+//	poll URL PATTERN      gets URL until what is there matches
 //	damage DIR            removes one data file of a table
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ports": scriptPorts, "term": scriptTerm, "post": scriptPost, "get": scriptGet, "damage": scriptDamage,
+			"ports": scriptPorts, "term": scriptTerm, "post": scriptPost, "get": scriptGet, "poll": scriptPoll, "damage": scriptDamage,
 		},
 	})
 }
@@ -100,8 +102,30 @@ func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func scriptPoll(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, args, 2)
+	if neg {
+		ts.Fatalf("poll cannot be negated")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	pattern := regexp.MustCompile(args[1])
+	ts.Check(harness.Poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		_, body := fetch(ts, http.MethodGet, args[0], "", "")
+		return pattern.Match(body), nil
+	}))
+}
+
 // request prints the body of the answer as the standard output of the command and returns the status.
 func request(ts *testscript.TestScript, method, url, mime, body string) int {
+	status, answer := fetch(ts, method, url, mime, body)
+	_, err := ts.Stdout().Write(answer)
+	ts.Check(err)
+	return status
+}
+
+// fetch returns the status and the body of the answer.
+func fetch(ts *testscript.TestScript, method, url, mime, body string) (int, []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
@@ -114,7 +138,5 @@ func request(ts *testscript.TestScript, method, url, mime, body string) int {
 	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)
 	ts.Check(err)
-	_, err = ts.Stdout().Write(answer)
-	ts.Check(err)
-	return res.StatusCode
+	return res.StatusCode, answer
 }

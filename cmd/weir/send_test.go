@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weir-dev/weir/client"
-	"github.com/weir-dev/weir/ingestor"
 	"github.com/weir-dev/weir/protocol"
 	"github.com/weir-dev/weir/rsocket"
 )
@@ -247,26 +246,5 @@ func TestSendTargets(t *testing.T) {
 	o.to = "weir://h:1/q"
 	if err := o.check(); err == nil {
 		t.Error("two pipelines are accepted")
-	}
-}
-
-// The client reads the status that the ingestor writes, every field of it.
-func TestClientKnowsStatus(t *testing.T) {
-	b, err := ingestor.Status{
-		Pipeline: "p", State: "Failed", Error: "e", Streams: 1, Accepted: 2, Rejected: 3, Committed: 4, InFlight: 5, AcceptedPerSec: 6,
-		Version: 7, Memory: ingestor.Memory{Capacity: 8, Held: 9, Promised: 10},
-		Last: ingestor.LastCommit{Version: 11, Rows: 12, Bytes: 13, WriteMs: 14, PutMs: 15}, LimitedBy: "write",
-	}.JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var s client.Status
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&s); err != nil {
-		t.Fatal(err)
-	}
-	if back, err := json.Marshal(s); err != nil || !bytes.Equal(b, back) {
-		t.Errorf("%v\n%s\n%s", err, b, back)
 	}
 }
