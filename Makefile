@@ -63,7 +63,7 @@ fuzz-short: ## Fuzz every target for FUZZTIME (8s)
 
 .PHONY: test-system
 test-system: peers ## Test the running program: with foreign peers, and while something is broken
-	WEIR_REQUIRE_PEERS=1 go test -p 1 -count=1 -timeout 25m ./test/...
+	WEIR_REQUIRE_PEERS=1 WEIR_CLUSTER_BIN=$$(hack/cluster/build.sh charts) go test -p 1 -count=1 -timeout 25m ./test/...
 
 .PHONY: interop
 interop: peers ## Test against RSocket clients and Delta readers in other languages
@@ -72,6 +72,10 @@ interop: peers ## Test against RSocket clients and Delta readers in other langua
 .PHONY: fault
 fault: peers ## Test while something is broken, and show what happens
 	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 25m ./test/fault
+
+.PHONY: test-chart
+test-chart: ## Test what the Helm chart and the kustomize files render
+	WEIR_REQUIRE_PEERS=1 WEIR_CLUSTER_BIN=$$(hack/cluster/build.sh charts) go test ./test/chart
 
 .PHONY: envtest-assets
 envtest-assets: ## Print the directory of kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSETS); the first time builds them
@@ -131,8 +135,9 @@ bench-go: ## Run the Go benchmarks six times, summed up by benchstat
 ##@ Change
 
 .PHONY: generate
-generate: ## Make the generated code and the CustomResourceDefinition
+generate: ## Make the generated code, the CustomResourceDefinition, and the generated files of the chart
 	$(TOOL) controller-gen object crd paths=./api/... output:crd:dir=config/crd/bases
+	go run ./hack/chart charts/weir config/crd/bases/weir.dev_pipelines.yaml
 
 .PHONY: verify-generated
 verify-generated: ## Fail if generated files are not those that generate makes

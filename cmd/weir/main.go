@@ -63,7 +63,7 @@ speed of the table governs every hop back to the producer.`,
 	root.AddCommand(
 		newRunCommand(), newIngestCommand(), newSendCommand(), newDemoCommand(),
 		newInitCommand(), newLintCommand(), newTestCommand(), newSchemaCommand(), newExplainCommand(),
-		newTableCommand(), newVersionCommand(),
+		newTableCommand(), newInstallCommand(), newVersionCommand(),
 	)
 	return root
 }
