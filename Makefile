@@ -69,6 +69,10 @@ test-system: peers ## Test the running program: with foreign peers, and while so
 interop: peers ## Test against RSocket clients and Delta readers in other languages
 	WEIR_REQUIRE_PEERS=1 WEIR_INTEROP_LONG=1 go test -v -p 1 -count=1 -timeout 25m ./test/interop/...
 
+.PHONY: differential
+differential: peers ## Test package delta in turns with deltalake (500 random sequences) and Spark (100), and at once
+	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 60m -run Differential ./test/conformance -deltalake 500 -spark 100
+
 .PHONY: fault
 fault: peers ## Test while something is broken, and show what happens
 	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 25m ./test/fault

@@ -76,7 +76,7 @@ func (t *Table) Checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := writeCheckpoint(ctx, t.store, s, t.opt.Now()); err != nil {
+	if err := writeCheckpoint(ctx, t.store, s, t.opt.Now(), true); err != nil {
 		return err
 	}
 	t.checkpoints.note(s.version)
@@ -84,8 +84,9 @@ func (t *Table) Checkpoint(ctx context.Context) error {
 }
 
 // writeCheckpoint writes s as a classic checkpoint of one file, then the hint at it. Tombstones that have expired by now
-// are left out; transactions and statistics all stay.
-func writeCheckpoint(ctx context.Context, st store.Store, s *Snapshot, now time.Time) error {
+// are left out; transactions and statistics all stay. Unless it may replace one, a checkpoint that another writer was faster
+// with stays: to a reader between its listing and its ranged reads another file under the name is a damaged one.
+func writeCheckpoint(ctx context.Context, st store.Store, s *Snapshot, now time.Time, replace bool) error {
 	if err := checkWritable(s.protocol, s.metadata, s.schema); err != nil {
 		return err
 	}
@@ -99,8 +100,15 @@ func writeCheckpoint(ctx context.Context, st store.Store, s *Snapshot, now time.
 	if err == nil {
 		err = ctx.Err()
 	}
+	taken := false
+	if err == nil && !replace {
+		taken, err = exists(ctx, st, key)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", key, errors.Join(err, w.Abort()))
+	}
+	if taken {
+		return w.Abort()
 	}
 	if err := w.Close(); err != nil {
 		return err
@@ -108,6 +116,17 @@ func writeCheckpoint(ctx context.Context, st store.Store, s *Snapshot, now time.
 	return writeLastCheckpoint(ctx, st, lastCheckpoint{
 		Version: s.version, Size: rows, SizeInBytes: info.Size, NumOfAddFiles: int64(s.files.len),
 	})
+}
+
+func exists(ctx context.Context, st store.Store, key string) (bool, error) {
+	r, err := st.Open(ctx, key)
+	if errors.Is(err, store.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, r.Close()
 }
 
 // writeLastCheckpoint replaces the hint unless it names a newer checkpoint already.

@@ -22,6 +22,24 @@ func checkpointFile(version int64) string {
 	return fmt.Sprintf("_delta_log/%020d.checkpoint.parquet", version)
 }
 
+// TestCheckpointOfAnotherWriterStays: deltalake fails with "could not parse parquet metadata" when the checkpoint that it
+// has just listed is replaced.
+func TestCheckpointOfAnotherWriterStays(t *testing.T) {
+	st := localStore(t, t.TempDir())
+	table := create(t, st, delta.CreateOptions{Options: delta.Options{CheckpointEvery: 1}})
+	const theirs = "a checkpoint that another writer is faster with"
+	must(t, st.Put(t.Context(), checkpointFile(1), []byte(theirs)))
+	commit(t, table, appending("a"))
+	must(t, table.Close(t.Context()))
+	if got, err := st.Get(t.Context(), checkpointFile(1)); err != nil || string(got) != theirs {
+		t.Errorf("the checkpoint is now %.20q (%v)", got, err)
+	}
+	must(t, table.Checkpoint(t.Context())) // but who asks for one gets it
+	if got, err := st.Get(t.Context(), checkpointFile(1)); err != nil || string(got) == theirs {
+		t.Errorf("a checkpoint that was asked for was not written (%v)", err)
+	}
+}
+
 // TestCheckpointHoldsEverything loads a snapshot from the checkpoint alone.
 func TestCheckpointHoldsEverything(t *testing.T) {
 	st := localStore(t, t.TempDir())

@@ -68,7 +68,7 @@ func (t *Table) checkpointDue(ctx context.Context, s *Snapshot) error {
 		t.checkpoints.note(hint)
 		return nil
 	}
-	return writeCheckpoint(ctx, t.store, s, t.opt.Now())
+	return writeCheckpoint(ctx, t.store, s, t.opt.Now(), false)
 }
 
 func (c *checkpointer) note(version int64) {

@@ -215,6 +215,20 @@ func TestVacuum(t *testing.T) {
 	}
 }
 
+// TestForcedVacuumLeavesWritersAlone: what another process is writing just now, such as a log entry, stays.
+func TestForcedVacuumLeavesWritersAlone(t *testing.T) {
+	dir := t.TempDir()
+	st := localStore(t, dir)
+	table := create(t, st, delta.CreateOptions{})
+	w, err := st.Create(t.Context(), "_delta_log/busy")
+	must(t, err)
+	_, err = table.Vacuum(t.Context(), delta.VacuumOptions{Force: true})
+	must(t, err)
+	if err := w.Close(); err != nil {
+		t.Errorf("the writer lost its file: %v", err)
+	}
+}
+
 func TestVacuumRetention(t *testing.T) {
 	st := store.NewMemory()
 	now := time.Now()

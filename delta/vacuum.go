@@ -43,6 +43,10 @@ type sweeper interface {
 	Sweep(ctx context.Context, before time.Time) (int, error)
 }
 
+// unfinishedFor is how long a temporary file may be of someone who still writes it, such as a commit or a checkpoint in the
+// background, whatever retention is forced.
+const unfinishedFor = time.Hour
+
 // Vacuum deletes files that the table no longer uses: removed from it, or never committed, for longer than the retention.
 // Directories that begin with _ or . are left alone, unless they are those of a partition.
 //
@@ -60,13 +64,14 @@ func (t *Table) Vacuum(ctx context.Context, o VacuumOptions) (VacuumResult, erro
 	if err != nil {
 		return VacuumResult{}, err
 	}
-	before := t.opt.Now().Add(-retention)
+	now := t.opt.Now()
+	before := now.Add(-retention)
 	unused, err := s.unused(ctx, before)
 	if err != nil || o.DryRun {
 		return sumUp(unused), err
 	}
 	if sw, ok := t.store.(sweeper); ok {
-		if _, err := sw.Sweep(ctx, before); err != nil {
+		if _, err := sw.Sweep(ctx, now.Add(-max(retention, unfinishedFor))); err != nil {
 			return VacuumResult{}, fmt.Errorf("vacuum: %w", err)
 		}
 	}
