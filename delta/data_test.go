@@ -13,6 +13,7 @@ import (
 
 	"github.com/weir-dev/weir/delta"
 	"github.com/weir-dev/weir/delta/column"
+	"github.com/weir-dev/weir/delta/column/columntest"
 	"github.com/weir-dev/weir/delta/parquet"
 	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/delta/store"
@@ -214,6 +215,42 @@ func TestWriteDataRefuses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestInvalidUTF8IsRefused: deltalake fails on such a file, and Spark reads another string from it.
+func TestInvalidUTF8IsRefused(t *testing.T) {
+	text := &schema.Type{Kind: schema.String}
+	s := structOf(
+		field("id", schema.Long), field("text", schema.String), field("p", schema.String),
+		schema.Field{Name: "st", Type: structOf(field("x", schema.String)), Nullable: true},
+		schema.Field{Name: "list", Type: &schema.Type{Kind: schema.Array, Elem: text, ContainsNull: true}, Nullable: true},
+		schema.Field{Name: "map", Type: &schema.Type{Kind: schema.Map, Key: text, Elem: text, ContainsNull: true}, Nullable: true},
+	)
+	table := create(t, store.NewMemory(), delta.CreateOptions{Schema: s, PartitionColumns: []string{"p"}})
+	for name, value := range map[string]func(bad string) map[string]any{
+		"text":         func(bad string) map[string]any { return map[string]any{"text": bad} },
+		"p":            func(bad string) map[string]any { return map[string]any{"p": bad} },
+		"st.x":         func(bad string) map[string]any { return map[string]any{"st": map[string]any{"x": bad}} },
+		"list.element": func(bad string) map[string]any { return map[string]any{"list": []any{"é", bad}} },
+		"map.key":      func(bad string) map[string]any { return map[string]any{"map": []column.Entry{{Key: bad, Value: ""}}} },
+		"map.value":    func(bad string) map[string]any { return map[string]any{"map": []column.Entry{{Key: "", Value: bad}}} },
+	} {
+		for _, bad := range []string{"\xff", "a\xc3", "\xa9", "\xed\xa0\x80", "\xc0\x80", "\xf4\x90\x80\x80"} {
+			b := columntest.Build(s, []map[string]any{{"id": int64(1)}, value(bad), value("é")})
+			_, err := table.WriteData(t.Context(), s, []string{"p"}, []*column.Batch{b}, parquet.WriterOptions{})
+			if e, ok := errors.AsType[*delta.TextError](err); !ok || e.Column != name || !delta.IsReject(err) {
+				t.Errorf("%q in %s: %v", bad, name, err)
+			}
+			_, err = table.Merge(t.Context(), []*column.Batch{b}, delta.MergeOptions{Key: []string{"id"}})
+			if e, ok := errors.AsType[*delta.TextError](err); !ok || e.Column != name {
+				t.Errorf("%q in %s, merged: %v", bad, name, err)
+			}
+		}
+	}
+	halves := columntest.Build(s, []map[string]any{{"text": "\xc3"}, {"text": "\xa9"}})
+	if _, err := table.WriteData(t.Context(), s, []string{"p"}, []*column.Batch{halves}, parquet.WriterOptions{}); err == nil {
+		t.Error("two halves of a character in two rows are accepted")
 	}
 }
 

@@ -134,6 +134,9 @@ func IsReject(err error) bool {
 	if _, ok := errors.AsType[*NotNullError](err); ok {
 		return true
 	}
+	if _, ok := errors.AsType[*TextError](err); ok {
+		return true
+	}
 	return errors.Is(err, ErrAppendOnly) || errors.Is(err, ErrExist) || errors.Is(err, ErrNotATable)
 }
 

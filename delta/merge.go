@@ -124,6 +124,9 @@ func (t *Table) Merge(ctx context.Context, source []*column.Batch, o MergeOption
 	if err != nil {
 		return MergeResult{}, err
 	}
+	if err := checkText(source); err != nil {
+		return MergeResult{}, fmt.Errorf("merge: %w", err)
+	}
 	changes, err := newChangeSet(source, &o, t.filters.seed)
 	if err != nil {
 		return MergeResult{}, fmt.Errorf("merge: %w", err)

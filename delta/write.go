@@ -31,13 +31,16 @@ func (e *NotNullError) Error() string {
 //
 // Rows are checked against NOT NULL and the constraints of the newest snapshot; see [Transaction.Constraints].
 //
-// Errors: *NotNullError, *ConstraintError, *PartitionValueError, parquet.ErrMisfit, those of the store. After an error no file is left, as
-// far as the store lets them be deleted.
+// Errors: *NotNullError, *TextError, *ConstraintError, *PartitionValueError, parquet.ErrMisfit, those of the store. After an
+// error no file is left, as far as the store lets them be deleted.
 func (t *Table) WriteData(ctx context.Context, s *schema.Type, partitionBy []string, batches []*column.Batch, o parquet.WriterOptions) ([]Add, error) {
 	for _, f := range s.Fields {
 		if err := checkNotNull(f, batches); err != nil {
 			return nil, err
 		}
+	}
+	if err := checkText(batches); err != nil {
+		return nil, err
 	}
 	if err := t.snap.Load().checkRows(batches); err != nil {
 		return nil, err

@@ -35,6 +35,7 @@ func TestDifferentialSpark(t *testing.T) { differential(t, spark, *sparkSequence
 // differential lets weir and a peer work on one table in turns, and at once. After each step both see the table that a
 // model of it predicts. A seed makes a sequence; those that once found something stay in testdata/seeds.
 func differential(t *testing.T, p *peer, sequences int) {
+	t.Helper()
 	p.require(t)
 	began := time.Now()
 	seeds := regressions(t, p)

@@ -118,7 +118,7 @@ var javaPrograms = map[string]struct {
 	},
 	"TableRows": {sources: []string{"TableRows.java"}, jars: "spark", flags: sparkFlags},
 	// What it does is small and many: code compiled twice would cost more than it brings.
-	"SparkPeer": {sources: []string{"SparkPeer.java"}, jars: "spark", flags: append([]string{"-XX:TieredStopAtLevel=1"}, sparkFlags...)},
+	"SparkPeer": {sources: []string{"SparkPeer.java"}, jars: "spark", flags: append([]string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}, sparkFlags...)},
 }
 
 var sparkFlags = []string{
