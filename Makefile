@@ -11,7 +11,7 @@ FUZZTIME ?= 8s
 IMAGE ?= ghcr.io/weir-dev/weir:$(VERSION)
 PLATFORMS ?= linux/amd64 linux/arm64
 # Packages that several goroutines work in at once.
-CONCURRENT := ./rsocket/... ./client/... ./delta/... ./ingestor/...
+CONCURRENT := ./rsocket/... ./balancer/... ./client/... ./delta/... ./ingestor/...
 
 export GOLANGCI_LINT_CACHE := $(CACHE)/golangci-lint
 

@@ -23,38 +23,42 @@ const (
 	completeWait = 5 * time.Second  // for the end of the stream after everything is acknowledged
 )
 
-// attempt is one claim of a stream on one connection: one epoch. It ends with the connection, with a word of the server, or
+// attempt is one claim of a lane on one connection: one epoch. It ends with the connection, with a word of the server, or
 // with Close.
 type attempt struct {
-	s    *Stream
-	conn *shared
+	l    *lane
+	conn link
 	out  *rsocket.Sender
 	in   *rsocket.Receiver
+
+	// credit ends when there is nothing to wait for credit for. dry ends it.
+	credit context.Context //nolint:containedctx // the lifetime of a wait
+	dry    context.CancelFunc
 
 	records int64 // of the last ack
 	retire  bool  // the server wants no streams: open this one on another connection
 }
 
-// open claims the stream on a connection, with epochs above all that were tried.
-func (s *Stream) open(ctx context.Context) (*attempt, error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+// open claims the lane's stream on a connection, with epochs above all that were tried.
+func (l *lane) open() (*attempt, error) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.openWait())
 	defer cancel()
-	conn, err := s.c.conns.acquire(ctx)
+	conn, err := l.pod.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for range maxClaims {
 		var a *attempt
-		if a, err = s.claim(ctx, conn); err == nil {
+		if a, err = l.claim(ctx, conn); err == nil {
 			return a, nil
 		}
 		stale, ok := errors.AsType[*staleEpochError](err)
 		if !ok {
 			break
 		}
-		s.epoch = max(s.epoch, stale.highest)
+		l.epoch = max(l.epoch, stale.highest)
 	}
-	s.c.conns.release(conn, !final(err))
+	conn.release(!final(err))
 	return nil, err
 }
 
@@ -66,9 +70,9 @@ func (e *staleEpochError) Error() string {
 }
 
 // claim opens the channel and waits for the server's word. The number counts as tried whatever becomes of it.
-func (s *Stream) claim(ctx context.Context, conn *shared) (*attempt, error) {
-	s.epoch++
-	opening, err := s.opening()
+func (l *lane) claim(ctx context.Context, conn link) (*attempt, error) {
+	l.epoch++
+	opening, err := l.opening()
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +80,10 @@ func (s *Stream) claim(ctx context.Context, conn *shared) (*attempt, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &attempt{s: s, conn: conn, out: out, in: in}
+	a := &attempt{l: l, conn: conn, out: out, in: in}
+	a.credit, a.dry = context.WithCancel(l.ctx)
 	if err := a.await(ctx); err != nil {
+		a.dry()
 		in.Cancel()
 		return nil, err
 	}
@@ -85,18 +91,19 @@ func (s *Stream) claim(ctx context.Context, conn *shared) (*attempt, error) {
 }
 
 // opening is the first frame: the route, the header and, for what is not the connection's, the type of the payloads.
-func (s *Stream) opening() (rsocket.Payload, error) {
+func (l *lane) opening() (rsocket.Payload, error) {
+	c, o := l.s.c, &l.s.o
 	h := protocol.Header{
-		Producer: s.c.o.Producer, Incarnation: s.c.o.Incarnation, Stream: s.o.Name,
-		Epoch: s.epoch, Ack: protocol.LevelCommitted, Acked: max(0, s.Acked()),
+		Producer: c.o.Producer, Incarnation: c.o.Incarnation, Stream: l.name,
+		Epoch: l.epoch, Ack: protocol.LevelCommitted, Acked: l.acked(),
 	}
 	b, err := json.Marshal(h)
 	if err != nil {
 		return rsocket.Payload{}, fmt.Errorf("stream header: %w", err)
 	}
-	md := rsocket.AppendComposite(slices.Clone(s.c.routes.stream), protocol.MIMEStream, b)
-	if s.o.MIME != s.c.o.MIME {
-		md = rsocket.AppendComposite(md, rsocket.MIMEPerStreamData, rsocket.AppendStreamMIME(nil, s.o.MIME))
+	md := rsocket.AppendComposite(slices.Clone(c.routes.stream), protocol.MIMEStream, b)
+	if o.MIME != c.o.MIME {
+		md = rsocket.AppendComposite(md, rsocket.MIMEPerStreamData, rsocket.AppendStreamMIME(nil, o.MIME))
 	}
 	return rsocket.NewPayload(nil, md), nil
 }
@@ -145,29 +152,21 @@ func refusal(m *protocol.Message) error {
 	return nil
 }
 
-// opened sets the buffer to where the server wants to go on.
+// opened sets the lane to where the server wants to go on.
 func (a *attempt) opened(m *protocol.Message) error {
-	s := a.s
-	if m.Epoch != s.epoch || m.ResumeFrom < 1 {
-		return fmt.Errorf("%w: opened with epoch %d from payload %d in answer to epoch %d", ErrProtocol, m.Epoch, m.ResumeFrom, s.epoch)
+	l := a.l
+	if m.Epoch != l.epoch || m.ResumeFrom < 1 {
+		return fmt.Errorf("%w: opened with epoch %d from payload %d in answer to epoch %d", ErrProtocol, m.Epoch, m.ResumeFrom, l.epoch)
 	}
 	a.in.Grant(1) // for the message just taken
+	s := l.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stats.Epoch == 0 {
-		s.buf = newBuffer(s.o.Buffer, m.ResumeFrom)
-	} else {
-		acked, again, err := s.buf.rewind(m.ResumeFrom)
-		if err != nil {
-			return err
-		}
-		s.released(acked)
-		s.stats.Resent += int64(again)
-		s.stats.Reopened++
+	if err := l.resume(m.ResumeFrom); err != nil {
+		return err
 	}
-	s.stats.Epoch = s.epoch
-	s.credit = a.out.Credit
-	s.probe.seq = 0
+	s.stats.Epoch = l.epoch
+	l.attach(a)
 	return nil
 }
 
@@ -182,21 +181,20 @@ func (a *attempt) serve(ctx context.Context) error {
 		switch {
 		case errors.Is(err, rsocket.ErrCanceled):
 			expire(ctx, cancel, lastAcksWait)
-		case err == nil && a.s.Flush(ctx) == nil:
+		case err == nil && a.l.flushed(ctx) == nil:
 			expire(ctx, cancel, completeWait)
 		}
 	}()
 	err := a.receive(ctx)
 	cancel(nil)
+	a.dry()
 	<-sending
-	a.s.mu.Lock()
-	a.s.credit = nil
-	a.s.mu.Unlock()
-	if time.Since(began) > a.s.c.o.MaxBackoff {
-		a.s.retry.progress()
+	a.l.detach()
+	if time.Since(began) > a.l.s.c.o.MaxBackoff {
+		a.l.retry.progress()
 	}
 	a.in.Cancel()
-	a.s.c.conns.release(a.conn, a.retire)
+	a.conn.release(a.retire)
 	return err
 }
 
@@ -214,55 +212,27 @@ func expire(ctx context.Context, cancel context.CancelCauseFunc, wait time.Durat
 }
 
 // send hands payloads to the connection as far as the server's credit reaches. What is beyond it stays unsent, where the
-// overflow policy can reach it. Once the stream is closing and everything is sent, it ends its direction.
+// overflow policy and other lanes can reach it. Once there is nothing left for this lane, it ends its direction.
 func (a *attempt) send(ctx context.Context) error {
 	run := make([]rsocket.Payload, 0, runLength)
 	for {
-		more, err := a.s.awaitWork(ctx, a.out.Done())
-		if err != nil {
+		if err := a.out.AwaitCredit(a.credit); err != nil && a.credit.Err() == nil {
 			return err
 		}
-		if !more {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var err error
+		if run, err = a.l.take(ctx, a.out, run[:0]); err != nil {
+			return err
+		}
+		if len(run) == 0 {
 			return a.out.Complete()
 		}
-		if err := a.out.AwaitCredit(ctx); err != nil {
-			return err
-		}
-		run = a.s.take(run[:0], min(a.out.Credit(), runLength))
 		if _, err := a.out.SendBatch(ctx, run); err != nil {
 			return err
 		}
 	}
-}
-
-// awaitWork waits for something to send, or for stopped. It returns false once the stream is closing and nothing is left.
-func (s *Stream) awaitWork(ctx context.Context, stopped <-chan struct{}) (bool, error) {
-	for {
-		s.mu.Lock()
-		if s.buf.toSend() > 0 || s.closing {
-			defer s.mu.Unlock()
-			return s.buf.toSend() > 0, nil
-		}
-		s.idle = true
-		s.mu.Unlock()
-		select {
-		case <-s.work:
-		case <-stopped:
-			return true, nil // sending says why
-		case <-ctx.Done():
-			return false, context.Cause(ctx)
-		}
-	}
-}
-
-func (s *Stream) take(run []rsocket.Payload, limit int) []rsocket.Payload {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	run = s.buf.take(run, limit)
-	if s.probe.seq == 0 && len(run) > 0 {
-		s.probe = probe{seq: s.buf.next - 1, at: time.Now()}
-	}
-	return run
 }
 
 var errEnded = errors.New("the server ended the stream")
@@ -306,45 +276,36 @@ func (a *attempt) message(data []byte) error {
 
 // ack reports rejects while their payloads are still in the buffer, then frees what is acknowledged.
 func (a *attempt) ack(m *protocol.Message) error {
-	s := a.s
+	l, s := a.l, a.l.s
 	s.mu.Lock()
-	if err := s.buf.checkAck(m.Sequence); err != nil {
+	if err := l.win.checkAck(m.Sequence); err != nil {
 		s.mu.Unlock()
 		return err
 	}
-	rejects := s.rejects(m.Rejected)
+	rejects := l.rejects(m.Rejected)
 	s.mu.Unlock()
+	s.calls.Lock()
+	defer s.calls.Unlock()
 	for _, r := range rejects {
 		s.o.OnReject(r)
 	}
 	s.mu.Lock()
-	n := s.buf.ack(m.Sequence)
+	n := s.buf.ack(&l.win, m.Sequence)
 	s.stats.Rejected += int64(len(m.Rejected))
 	s.stats.Records += max(0, m.Records-a.records)
 	s.stats.Version = max(s.stats.Version, m.Version)
-	s.released(n)
+	l.released(n)
+	told := Ack{Sequence: m.Sequence, Records: m.Records, Version: m.Version}
+	if s.pool != nil {
+		told = Ack{Sequence: s.buf.head - 1, Records: s.stats.Records, Version: s.stats.Version}
+	}
 	s.mu.Unlock()
 	a.records = max(a.records, m.Records)
 	if n > 0 {
-		s.retry.progress()
+		l.retry.progress()
 	}
 	if s.o.OnAck != nil {
-		s.o.OnAck(Ack{Sequence: m.Sequence, Records: m.Records, Version: m.Version})
+		s.o.OnAck(told)
 	}
 	return nil
-}
-
-// rejects prepares the calls of OnReject, with mu held. Only ack frees payloads, so they stay valid until it does.
-func (s *Stream) rejects(named []protocol.Reject) []Reject {
-	if s.o.OnReject == nil {
-		return nil
-	}
-	out := make([]Reject, len(named))
-	for i, r := range named {
-		out[i] = Reject{Sequence: r.Sequence, Row: r.Row, Reason: r.Reason}
-		if s.buf.has(r.Sequence) {
-			out[i].Payload = s.buf.at(r.Sequence)
-		}
-	}
-	return out
 }

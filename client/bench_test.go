@@ -59,15 +59,15 @@ func BenchmarkSend(b *testing.B) {
 
 // BenchmarkBuffer is the part of a Send that is the buffer's: push, take and free.
 func BenchmarkBuffer(b *testing.B) {
-	buf := newBuffer(Buffer{Records: 100_000, Bytes: 64 << 20}, 1)
+	buf, w := newBuffer(Buffer{Records: 100_000, Bytes: 64 << 20}), newWindow()
 	data := make([]byte, 1024)
 	run := make([]rsocket.Payload, 0, runLength)
 	b.ReportAllocs()
 	for b.Loop() {
 		buf.push(data)
-		if buf.toSend() == runLength {
-			run = buf.take(run[:0], runLength)
-			buf.ack(buf.wired - 10_000)
+		if buf.waiting() == runLength {
+			run = buf.take(&w, run[:0], runLength)
+			buf.ack(&w, w.wired-10_000)
 		}
 	}
 }

@@ -57,15 +57,17 @@ func TestBufferAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limits := Buffer{Records: rapid.IntRange(1, 60).Draw(t, "records"), Bytes: int64(rapid.IntRange(64, 60_000).Draw(t, "bytes"))}
 		first := int64(rapid.IntRange(1, 1000).Draw(t, "first"))
-		b := newBuffer(limits, first)
+		b, w := newBuffer(limits), window{}
+		b.begin(first)
+		w.begin(first)
 		m := &bufferModel{limits: limits, head: first, next: first}
 		t.Repeat(map[string]func(*rapid.T){
 			"push":   func(t *rapid.T) { m.push(t, &b) },
-			"take":   func(t *rapid.T) { m.take(t, &b) },
-			"ack":    func(t *rapid.T) { m.ack(t, &b) },
+			"take":   func(t *rapid.T) { m.take(t, &b, &w) },
+			"ack":    func(t *rapid.T) { m.ack(t, &b, &w) },
 			"drop":   func(t *rapid.T) { m.drop(t, &b) },
-			"rewind": func(t *rapid.T) { m.rewind(t, &b) },
-			"":       func(t *rapid.T) { m.check(t, &b) },
+			"rewind": func(t *rapid.T) { m.rewind(t, &b, &w) },
+			"":       func(t *rapid.T) { m.check(t, &b, &w) },
 		})
 	})
 }
@@ -87,9 +89,9 @@ func (m *bufferModel) push(t *rapid.T, b *buffer) {
 	clear(data) // the caller may reuse it
 }
 
-func (m *bufferModel) take(t *rapid.T, b *buffer) {
+func (m *bufferModel) take(t *rapid.T, b *buffer, w *window) {
 	limit := rapid.IntRange(0, 20).Draw(t, "limit")
-	got := b.take([]rsocket.Payload{}, limit)
+	got := b.take(w, []rsocket.Payload{}, limit)
 	want := []rsocket.Payload{}
 	for i := int(m.next - m.head); i < len(m.queue) && len(want) < limit; i++ {
 		m.queue[i].wired = true
@@ -101,16 +103,16 @@ func (m *bufferModel) take(t *rapid.T, b *buffer) {
 	}
 }
 
-func (m *bufferModel) ack(t *rapid.T, b *buffer) {
+func (m *bufferModel) ack(t *rapid.T, b *buffer, w *window) {
 	seq := m.head + int64(rapid.IntRange(-3, len(m.queue)+1).Draw(t, "ahead"))
-	if err := b.checkAck(seq); (err != nil) != (seq >= m.next) {
+	if err := w.checkAck(seq); (err != nil) != (seq >= m.next) {
 		t.Fatalf("checkAck(%d) = %v with next %d", seq, err, m.next)
 	} else if err != nil {
 		return
 	}
 	n := max(0, int(seq-m.head)+1)
 	m.queue, m.head = m.queue[n:], m.head+int64(n)
-	if got := b.ack(seq); got != n {
+	if got := b.ack(w, seq); got != n {
 		t.Fatalf("ack freed %d, want %d", got, n)
 	}
 }
@@ -126,10 +128,10 @@ func (m *bufferModel) drop(t *rapid.T, b *buffer) {
 	}
 }
 
-func (m *bufferModel) rewind(t *rapid.T, b *buffer) {
+func (m *bufferModel) rewind(t *rapid.T, b *buffer, w *window) {
 	from := m.head + int64(rapid.IntRange(-1, len(m.queue)+2).Draw(t, "from"))
 	wired := m.wired()
-	_, again, err := b.rewind(from)
+	_, again, err := b.rewind(w, from)
 	_, lost := errors.AsType[*OutOfRangeError](err)
 	if lost != (from < m.head) || errors.Is(err, ErrProtocol) != (from > wired+1) {
 		t.Fatalf("rewind(%d): %v with %d to %d in flight", from, err, m.head, wired)
@@ -143,12 +145,12 @@ func (m *bufferModel) rewind(t *rapid.T, b *buffer) {
 	}
 }
 
-func (m *bufferModel) check(t *rapid.T, b *buffer) {
-	if b.len() != len(m.queue) || b.bytes != m.bytes() || b.head != m.head || b.next != m.next || b.wired != m.wired() {
+func (m *bufferModel) check(t *rapid.T, b *buffer, w *window) {
+	if b.len() != len(m.queue) || b.bytes != m.bytes() || b.head != m.head || w.next != m.next || w.head != m.head || w.wired != b.wired || b.wired != m.wired() {
 		t.Fatalf("%d payloads of %d bytes, head %d next %d wired %d; want %d of %d, %d %d %d",
-			b.len(), b.bytes, b.head, b.next, b.wired, len(m.queue), m.bytes(), m.head, m.next, m.wired())
+			b.len(), b.bytes, b.head, w.next, b.wired, len(m.queue), m.bytes(), m.head, m.next, m.wired())
 	}
-	for i, got := range b.rest() {
+	for i, got := range b.rest(w) {
 		seq := m.head + int64(i)
 		if !m.queue[i].wired {
 			seq = 0
@@ -161,15 +163,15 @@ func (m *bufferModel) check(t *rapid.T, b *buffer) {
 
 // A steady flow through a buffer reuses its slabs and queues.
 func TestBufferSteadyFlowDoesNotAllocate(t *testing.T) {
-	b := newBuffer(Buffer{Records: 1000, Bytes: 1 << 20}, 1)
+	b, w := newBuffer(Buffer{Records: 1000, Bytes: 1 << 20}), newWindow()
 	data := make([]byte, 1000)
 	run := make([]rsocket.Payload, 0, 100)
 	round := func() {
 		for range 100 {
 			b.push(data)
 		}
-		run = b.take(run[:0], 100)
-		b.ack(b.wired - 50)
+		run = b.take(&w, run[:0], 100)
+		b.ack(&w, w.wired-50)
 	}
 	for range 100 {
 		round()
@@ -181,14 +183,14 @@ func TestBufferSteadyFlowDoesNotAllocate(t *testing.T) {
 
 // After a burst the buffer gives its memory back, half of it every time it runs empty.
 func TestBufferGivesMemoryBack(t *testing.T) {
-	b := newBuffer(Buffer{Records: 10_000, Bytes: 8 << 20}, 1)
+	b, w := newBuffer(Buffer{Records: 10_000, Bytes: 8 << 20}), newWindow()
 	data := make([]byte, 1000)
 	for range 8000 {
 		b.push(data)
 	}
 	for range 12 {
-		b.take(nil, 10_000)
-		b.ack(b.wired)
+		b.take(&w, nil, 10_000)
+		b.ack(&w, w.wired)
 		b.push(data)
 	}
 	if held := len(b.mem.free) * b.mem.size; held > 0 {

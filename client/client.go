@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/weir-dev/weir/balancer"
 	"github.com/weir-dev/weir/protocol"
 	"github.com/weir-dev/weir/rsocket"
 )
@@ -14,11 +15,13 @@ import (
 // maxAnswer bounds an answer of the server, in bytes; acks name at most some 64 KiB of rejects.
 const maxAnswer = 4 << 20
 
-// Client is a producer's connection to one pipeline. Its methods may be called from any goroutine.
+// Client is a producer's connection to one pipeline, or its connections to the pods that run it. Its methods may be called
+// from any goroutine.
 type Client struct {
 	o     Options
 	addr  string
-	conns conns
+	conns conns          // to addr
+	pool  *balancer.Pool // instead of conns; nil for a single address
 
 	// Metadata that routes requests.
 	routes struct{ stream, request, fireAndForget, status, barrier []byte }
@@ -27,20 +30,28 @@ type Client struct {
 	streams map[string]*Stream // open ones by name; nil while one is being opened
 }
 
-// Dial connects to target, "host:port" or "weir://host:port/pipeline". The pipeline may be left out if the server runs only
-// one. Dial tries once; a connection that is lost later is made again as streams and requests need it.
+// Dial connects to target, as [balancer.Target] has it: "host:port" is one server; "host:port,host:port" are several;
+// "weir://host:port/pipeline" are all pods that DNS knows under this name, now and later. The pipeline may be left out if
+// the servers run only one.
+//
+// Dial tries once, and is content with one pod that answers. A connection that is lost later is made again: to a single
+// server as streams and requests need it, to pods at once.
 func Dial(ctx context.Context, target string, o Options) (*Client, error) {
-	addr, pipeline, err := parseTarget(target)
+	t, err := balancer.ParseTarget(target)
 	if err != nil {
 		return nil, err
 	}
 	if o, err = o.withDefaults(randomID); err != nil {
 		return nil, err
 	}
-	c := &Client{o: o, addr: addr, streams: map[string]*Stream{}}
-	c.route(pipeline)
-	c.conns.dial = c.dial
-	conn, err := c.conns.acquire(ctx)
+	c := &Client{o: o, streams: map[string]*Stream{}}
+	c.route(t.Pipeline)
+	if !t.Single() {
+		return c, c.dialPods(ctx, &t)
+	}
+	c.addr = t.Hosts[0].String()
+	c.conns.dial = func(ctx context.Context) (*rsocket.Conn, error) { return c.dial(ctx, c.addr) }
+	conn, err := c.conns.share(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +61,8 @@ func Dial(ctx context.Context, target string, o Options) (*Client, error) {
 
 func randomID() (string, error) { return protocol.NewID(rand.Read) }
 
-func (c *Client) dial(ctx context.Context) (*rsocket.Conn, error) {
-	nc, err := c.o.DialContext(ctx, "tcp", c.addr)
+func (c *Client) dial(ctx context.Context, addr string) (*rsocket.Conn, error) {
+	nc, err := c.o.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -84,6 +95,13 @@ func (c *Client) OpenStream(ctx context.Context, o StreamOptions) (*Stream, erro
 	if err != nil {
 		return nil, err
 	}
+	suffix, err := randomID()
+	if err != nil {
+		return nil, err
+	}
+	if c.pool != nil && len(o.Name) > protocol.MaxNameBytes-laneSuffix {
+		return nil, fmt.Errorf("stream name has %d bytes, at most %d are allowed for a stream to several pods", len(o.Name), protocol.MaxNameBytes-laneSuffix)
+	}
 	c.mu.Lock()
 	if _, taken := c.streams[o.Name]; taken {
 		c.mu.Unlock()
@@ -92,16 +110,20 @@ func (c *Client) OpenStream(ctx context.Context, o StreamOptions) (*Stream, erro
 	c.streams[o.Name] = nil
 	c.mu.Unlock()
 	s := newStream(c, o)
-	first, err := s.open(ctx)
+	s.suffix = suffix
+	err = s.start(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
 		delete(c.streams, o.Name)
-		s.cancel(nil)
 		return nil, fmt.Errorf("open stream %q: %w", o.Name, err)
 	}
-	c.streams[o.Name] = s
-	s.start(first)
+	select {
+	case <-s.done: // it has ended already, and forgotten itself
+		delete(c.streams, o.Name)
+	default:
+		c.streams[o.Name] = s
+	}
 	return s, nil
 }
 
@@ -131,5 +153,8 @@ func (c *Client) Close(ctx context.Context) error {
 		closing.Go(func() { _, errs[i] = s.Close(ctx) })
 	}
 	closing.Wait()
+	if c.pool != nil {
+		return errors.Join(errors.Join(errs...), c.pool.Close(ctx))
+	}
 	return errors.Join(errors.Join(errs...), c.conns.close(ctx))
 }

@@ -38,8 +38,17 @@ func (s *shared) usable() bool {
 	}
 }
 
-// acquire returns a live connection, dialing once if there is none. Give it back with release.
-func (c *conns) acquire(ctx context.Context) (*shared, error) {
+// acquire returns a live connection, dialing once if there is none.
+func (c *conns) acquire(ctx context.Context) (link, error) {
+	s, err := c.share(ctx)
+	if err != nil {
+		return link{}, err
+	}
+	return link{s.Conn, func(retire bool) { c.release(s, retire) }}, nil
+}
+
+// share returns a live connection, dialing once if there is none. Give it back with release.
+func (c *conns) share(ctx context.Context) (*shared, error) {
 	for {
 		c.mu.Lock()
 		switch {

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strings"
 	"time"
 
+	"github.com/weir-dev/weir/balancer"
 	"github.com/weir-dev/weir/protocol"
 )
 
@@ -32,6 +32,11 @@ type Options struct {
 	MinBackoff, MaxBackoff time.Duration
 	// DialContext makes a connection; the default is TCP. Set it for TLS or a proxy.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// For targets with several pods.
+	MaxPods  int               // connections at most; default 12. With more pods, each client picks its own
+	Resolver balancer.Resolver // finds the pods instead of DNS; nil: what the target says
+	PodStats *balancer.Stats   // counts what discovery and connections do; nil: not kept
 }
 
 func (o Options) withDefaults(newID func() (string, error)) (Options, error) {
@@ -173,26 +178,4 @@ type Drop struct {
 type Unacked struct {
 	Sequence int64 // 0 if it was never sent; otherwise it may be in the table or not
 	Data     []byte
-}
-
-// parseTarget reads "host:port" or "weir://host:port/pipeline".
-func parseTarget(target string) (addr, pipeline string, err error) {
-	rest, isURL := strings.CutPrefix(target, "weir://")
-	if isURL {
-		u, err := url.Parse(target)
-		if err != nil {
-			return "", "", fmt.Errorf("target: %w", err)
-		}
-		if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			return "", "", fmt.Errorf("target %q: only weir://host:port/pipeline is understood", target)
-		}
-		rest, pipeline = u.Host, strings.Trim(u.Path, "/")
-	}
-	if strings.ContainsAny(rest+pipeline, "/ ") {
-		return "", "", fmt.Errorf("target %q: use host:port or weir://host:port/pipeline", target)
-	}
-	if _, _, err := net.SplitHostPort(rest); err != nil {
-		return "", "", fmt.Errorf("target %q: use host:port or weir://host:port/pipeline: %w", target, err)
-	}
-	return rest, pipeline, nil
 }

@@ -127,8 +127,9 @@ func checkOpening(t *testing.T, lines []string, header []byte) {
 	}
 	c := &Client{o: Options{Producer: h.Producer, Incarnation: h.Incarnation, MIME: JSON}}
 	c.route("")
-	s := &Stream{c: c, o: StreamOptions{Name: h.Stream, MIME: JSON}, epoch: h.Epoch}
-	p, err := s.opening()
+	l := newLane(newStream(c, StreamOptions{Name: h.Stream, MIME: JSON}), nil, h.Stream)
+	l.epoch = h.Epoch
+	p, err := l.opening()
 	if err != nil {
 		t.Fatal(err)
 	}

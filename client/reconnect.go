@@ -30,88 +30,104 @@ func (r *retry) next(now time.Time, minWait, maxWait time.Duration, random func(
 	return random(ceiling) + 1
 }
 
-// run serves the stream from its first claim to its end.
-func (s *Stream) run(a *attempt) {
-	defer close(s.done)
-	defer s.c.forget(s)
+// run serves the lane from its first claim to its end.
+func (l *lane) run() {
 	for {
-		err := a.serve(s.ctx)
-		if s.finished() {
+		a, cause := l.open()
+		if !l.report(cause) {
 			return
 		}
-		if a, err = s.reopen(err); err != nil {
-			s.fail(err)
+		if cause == nil {
+			cause = a.serve(l.ctx)
+		}
+		if l.over(cause) {
 			return
 		}
-		if a == nil { // closed while there was nothing to send
+		l.settle(cause)
+		if err := l.rest(cause); err != nil {
+			l.s.fail(err)
 			return
 		}
 	}
 }
 
-// finished says whether the stream is closed and everything acknowledged.
-func (s *Stream) finished() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing && s.buf.len() == 0
-}
-
-// reopen claims the stream again, on another connection if need be, until that succeeds or there is no point in trying.
-// After a regular end it first waits for something to send; nil without an error says that the stream was closed instead.
-func (s *Stream) reopen(cause error) (*attempt, error) {
-	if errors.Is(cause, errEnded) {
-		if more, err := s.awaitPending(); !more || err != nil {
-			return nil, err
-		}
+// report tells the first outcome to OpenStream, which is the only one who hears it. It returns false if the stream does not
+// come to be.
+func (l *lane) report(err error) bool {
+	s := l.s
+	if l.reported {
+		return true
 	}
-	for {
-		if s.ctx.Err() != nil {
-			return nil, context.Cause(s.ctx)
-		}
-		if final(cause) {
-			return nil, cause
-		}
-		if err := s.pause(cause); err != nil {
-			return nil, err
-		}
-		a, err := s.open(s.ctx)
-		if err == nil {
-			return a, nil
-		}
-		cause = err
+	l.reported = true
+	select {
+	case <-s.opened:
+		return true
+	case s.first <- err:
+	case <-l.ctx.Done():
+		return err == nil
+	}
+	if err == nil {
+		return true
+	}
+	select {
+	case <-s.opened: // by another lane
+		return true
+	case <-l.ctx.Done():
+		return false
 	}
 }
 
-// awaitPending waits until there is something to send or the stream is closed.
-func (s *Stream) awaitPending() (bool, error) {
-	s.mu.Lock()
-	pending := s.buf.len() > 0
-	s.mu.Unlock()
-	if pending {
-		return true, nil
+// over says whether the lane has nothing more to do: everything is acknowledged, the pod is gone, or the stream has failed,
+// for cause or otherwise.
+func (l *lane) over(cause error) bool {
+	s := l.s
+	switch {
+	case s.finished():
+		return true
+	case s.ctx.Err() != nil:
+		s.fail(context.Cause(s.ctx))
+		return true
+	case l.ctx.Err() != nil: // the pod is gone
+		l.giveUp(cause)
+		return true
+	case l.fatal(cause):
+		s.fail(cause)
+		return true
 	}
-	return s.awaitWork(s.ctx, nil)
+	return false
 }
 
-// pause waits before the next attempt.
-func (s *Stream) pause(cause error) error {
-	o, now := &s.c.o, time.Now()
-	wait := s.retry.next(now, o.MinBackoff, o.MaxBackoff, rand.N[time.Duration])
-	if o.GiveUpAfter > 0 && now.Add(wait).Sub(s.retry.since) > o.GiveUpAfter {
-		return fmt.Errorf("%w after %v: %w", ErrGaveUp, now.Sub(s.retry.since).Round(time.Millisecond), cause)
+// rest waits before the next attempt. After a regular end it first waits for something to send. It returns an error if the
+// stream has to give up.
+func (l *lane) rest(cause error) error {
+	if errors.Is(cause, errEnded) && !l.awaitWork() {
+		return nil // run finds out why
 	}
-	s.mu.Lock()
-	s.stats.LastError = cause
-	s.mu.Unlock()
-	if s.o.OnRetry != nil {
-		s.o.OnRetry(cause, wait)
+	o, now := &l.s.c.o, time.Now()
+	wait := l.retry.next(now, o.MinBackoff, o.MaxBackoff, rand.N[time.Duration])
+	if o.GiveUpAfter > 0 && now.Add(wait).Sub(l.retry.since) > o.GiveUpAfter && !l.s.attached() {
+		return fmt.Errorf("%w after %v: %w", ErrGaveUp, now.Sub(l.retry.since).Round(time.Millisecond), cause)
 	}
+	l.retrying(cause, wait)
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
-	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
+	case <-l.ctx.Done():
 	}
+	return nil
+}
+
+// retrying tells why the lane has to be opened again.
+func (l *lane) retrying(cause error, wait time.Duration) {
+	s := l.s
+	s.mu.Lock()
+	s.stats.LastError = cause
+	s.mu.Unlock()
+	if s.o.OnRetry == nil {
+		return
+	}
+	s.calls.Lock()
+	defer s.calls.Unlock()
+	s.o.OnRetry(cause, wait)
 }

@@ -14,13 +14,11 @@ import (
 // Request sends one payload and waits until its records are in the table. It has no identity: after an error that leaves
 // the outcome open, such as a lost connection, sending it again may store it twice; a stream does not have that problem. A
 // payload of which no record was taken is an error, an *rsocket.Error with the code INVALID and the reason.
+//
+// Of a cluster the pod is picked by what is pending on it. A refusal, after which nothing is stored, is tried again on
+// another pod while there is one that has not refused.
 func (c *Client) Request(ctx context.Context, data []byte) (Ack, error) {
-	conn, err := c.conns.acquire(ctx)
-	if err != nil {
-		return Ack{}, fmt.Errorf("request: %w", err)
-	}
-	defer c.conns.release(conn, false)
-	p, err := conn.RequestResponse(ctx, rsocket.NewPayload(data, c.routes.request))
+	p, err := c.ask(ctx, data)
 	if err != nil {
 		return Ack{}, fmt.Errorf("request: %w", err)
 	}
@@ -35,16 +33,69 @@ func (c *Client) Request(ctx context.Context, data []byte) (Ack, error) {
 	return ack, nil
 }
 
+// ask sends one request and returns the answer.
+func (c *Client) ask(ctx context.Context, data []byte) (rsocket.Payload, error) {
+	tries := 1
+	if c.pool != nil {
+		tries = max(1, len(c.pool.Snapshot().Nodes))
+	}
+	for {
+		conn, err := c.acquire(ctx)
+		if err != nil {
+			return rsocket.Payload{}, err
+		}
+		p, err := conn.RequestResponse(ctx, rsocket.NewPayload(data, c.routes.request))
+		conn.done(err)
+		tries--
+		if refused, ok := errors.AsType[*rsocket.Error](err); !ok || refused.Code != rsocket.CodeRejected || tries <= 0 {
+			return p, err
+		}
+	}
+}
+
+// use is a connection for one request. done gives it back, with what became of the request.
+type use struct {
+	*rsocket.Conn
+	done func(err error)
+}
+
+// acquire returns a connection for one request: the only one, or that of a pod that is picked.
+func (c *Client) acquire(ctx context.Context) (use, error) {
+	if c.pool == nil {
+		s, err := c.conns.share(ctx)
+		if err != nil {
+			return use{}, err
+		}
+		return use{s.Conn, func(error) { c.conns.release(s, false) }}, nil
+	}
+	n, conn, err := c.pool.Pick(ctx)
+	if err != nil {
+		return use{}, err
+	}
+	began := c.pool.Now()
+	n.Load.Begin(1)
+	return use{conn, func(err error) {
+		now := c.pool.Now()
+		n.Load.End(1)
+		if err != nil {
+			n.Load.Fail(now)
+		} else {
+			n.Load.Observe(now-began, now)
+		}
+	}}, nil
+}
+
 // FireAndForget sends one payload without an answer. nil means that it was handed to the connection, no more; while the
 // server is short of memory it stops reading, and then FireAndForget waits. Call Barrier before Close, which does not wait
 // for a server that does not read.
 func (c *Client) FireAndForget(ctx context.Context, data []byte) error {
-	conn, err := c.conns.acquire(ctx)
+	conn, err := c.acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("fire-and-forget: %w", err)
 	}
-	defer c.conns.release(conn, false)
-	if err := conn.FireAndForget(ctx, rsocket.NewPayload(data, c.routes.fireAndForget)); err != nil {
+	err = conn.FireAndForget(ctx, rsocket.NewPayload(data, c.routes.fireAndForget))
+	conn.done(err)
+	if err != nil {
 		return fmt.Errorf("fire-and-forget: %w", err)
 	}
 	return nil
@@ -53,24 +104,25 @@ func (c *Client) FireAndForget(ctx context.Context, data []byte) error {
 // Status are the flow figures of the pipeline on one server, as docs/protocol.md describes them.
 type Status = protocol.PipelineStatus
 
-// Status iterates over the server's figures, about one a second, until the caller stops, ctx ends or the connection is
+// Status iterates over the figures of the server, of a cluster those of one of its pods, about one a second, until the caller stops, ctx ends or the connection is
 // lost; the last two yield an error.
 func (c *Client) Status(ctx context.Context) iter.Seq2[Status, error] {
 	return func(yield func(Status, error) bool) {
-		conn, err := c.conns.acquire(ctx)
+		conn, err := c.acquire(ctx)
 		if err != nil {
 			yield(Status{}, fmt.Errorf("status: %w", err))
 			return
 		}
-		defer c.conns.release(conn, false)
-		if err := watchStatus(ctx, conn, c.routes.status, yield); err != nil {
+		err = watchStatus(ctx, conn.Conn, c.routes.status, yield)
+		conn.done(err)
+		if err != nil {
 			yield(Status{}, fmt.Errorf("status: %w", err))
 		}
 	}
 }
 
 // watchStatus asks for one status after another, so that a slow caller holds the server back and misses none.
-func watchStatus(ctx context.Context, conn *shared, metadata []byte, yield func(Status, error) bool) error {
+func watchStatus(ctx context.Context, conn *rsocket.Conn, metadata []byte, yield func(Status, error) bool) error {
 	in, err := conn.RequestStream(ctx, rsocket.NewPayload(nil, metadata), 1)
 	if err != nil {
 		return err
@@ -99,14 +151,28 @@ func watchStatus(ctx context.Context, conn *shared, metadata []byte, yield func(
 const barrierRoute = "ingest.barrier"
 
 // Barrier waits until the server has taken in every FireAndForget that was sent before on this connection. A weir server
-// handles the requests of a connection in order, so the answer to a later one, even a refusal, says so.
+// handles the requests of a connection in order, so the answer to a later one, even a refusal, says so. Of a cluster every pod
+// is asked; what was sent over a connection that was lost since is not known of.
 func (c *Client) Barrier(ctx context.Context) error {
-	conn, err := c.conns.acquire(ctx)
+	if c.pool != nil {
+		var errs []error
+		for _, n := range c.pool.Snapshot().Nodes {
+			if conn := n.Conn(); conn != nil {
+				errs = append(errs, c.barrier(ctx, conn))
+			}
+		}
+		return errors.Join(errs...)
+	}
+	conn, err := c.conns.share(ctx)
 	if err != nil {
 		return fmt.Errorf("barrier: %w", err)
 	}
 	defer c.conns.release(conn, false)
-	_, err = conn.RequestResponse(ctx, rsocket.NewPayload(nil, c.routes.barrier))
+	return c.barrier(ctx, conn.Conn)
+}
+
+func (c *Client) barrier(ctx context.Context, conn *rsocket.Conn) error {
+	_, err := conn.RequestResponse(ctx, rsocket.NewPayload(nil, c.routes.barrier))
 	if _, answered := errors.AsType[*rsocket.Error](err); err == nil || answered && !errors.Is(err, rsocket.ErrConnClosed) {
 		return nil
 	}

@@ -2,48 +2,60 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/weir-dev/weir/balancer"
 )
 
-// Stream carries payloads to the server in order and keeps each until it is acknowledged. Its methods may be called from
-// any goroutine; payloads of one goroutine stay in order.
+// Stream carries payloads to the server and keeps each until it is acknowledged. Its methods may be called from any
+// goroutine. To a single address, payloads of one goroutine stay in order. To a cluster they go over all its pods, in order
+// only as far as they go over the same one; docs/balancer.md says what becomes of them when pods come and go.
 //
-// Two goroutines serve it while it is open: run reads acknowledgements and opens the stream again when it has to
-// (reconnect.go), and one of its children sends (attempt.go).
+// Two goroutines serve each of its lanes while it is open: run reads acknowledgements and opens the lane again when it has
+// to (reconnect.go), and one of its children sends (attempt.go). A third one follows the cluster, if there is one (pods.go).
 type Stream struct {
 	c      *Client
 	o      StreamOptions
-	ctx    context.Context //nolint:containedctx // the lifetime of run
+	pool   *balancer.Pool  // nil: a single address
+	suffix string          // of the names of lanes
+	ctx    context.Context //nolint:containedctx // the lifetime of the lanes
 	cancel context.CancelCauseFunc
 
-	work  chan struct{} // capacity 1: wakes the sender
 	room  chan struct{} // capacity 1: wakes one Send that waits for room, which wakes the next
 	ended chan struct{} // closed when Send takes nothing any more
-	done  chan struct{} // closed when run has returned
+	done  chan struct{} // closed when all goroutines have returned
+	// followed has capacity 1: wakes follow when the stream is over.
+	followed chan struct{}
+	first    chan error    // what became of the first attempt of a lane, while OpenStream waits
+	opened   chan struct{} // closed when the first lane is open
+	busy     sync.WaitGroup
 
-	// Used by OpenStream, then by run alone.
-	epoch int64 // highest ever tried
-	retry retry
+	calls sync.Mutex // held during callbacks, which lanes make
 
-	mu      sync.Mutex // guards what follows; never held while blocking or in a callback
+	mu      sync.Mutex // guards what follows and fields of lanes; never held while blocking or in a callback
 	buf     buffer
-	closing bool  // ended is closed
-	err     error // why the stream failed
-	idle    bool  // the sender sleeps on work
-	blocked int   // Sends that wait on room
+	lanes   []*lane
+	picker  balancer.Picker // over lanes; nil with a single address
+	named   int             // lanes' streams that were given a name
+	queued  int             // lanes that wait for work
+	parked  int             // lanes that open when there is work
+	closing bool            // ended is closed
+	err     error           // why the stream failed
+	blocked int             // Sends that wait on room
 	flushes []*flush
 	rest    []Unacked // set by Close
 	stats   Stats
-	credit  func() int // of the current attempt; nil while there is none
-	probe   probe
+	past    map[string]PodStats // of lanes that have ended, by pod
 }
 
-// flush is a call of Flush that waits.
+// flush is a call of Flush that waits, or a lane that waits for its own last ack.
 type flush struct {
 	target int64
+	lane   *lane // nil: all of them
 	done   chan struct{}
 }
 
@@ -67,7 +79,9 @@ type Stats struct {
 	Rejected int64
 	Version  int64 // of the table, in the newest ack
 
-	Resent     int64         // payloads sent more than once, after the stream was opened again
+	Resent     int64         // payloads sent more than once, after the stream was opened again; the server knows them
+	Moved      int64         // payloads taken from a pod that was lost or drained, and sent to another one
+	Uncertain  int64         // of Moved, those that the first pod may have stored without having said so: they may be in the table twice
 	Reopened   int64         // times the stream was opened again
 	Epoch      int64         // of the newest claim
 	Connected  bool          // the stream is open now
@@ -78,15 +92,53 @@ type Stats struct {
 
 func newStream(c *Client, o StreamOptions) *Stream {
 	s := &Stream{
-		c: c, o: o,
-		work: make(chan struct{}, 1), room: make(chan struct{}, 1),
-		ended: make(chan struct{}), done: make(chan struct{}),
+		c: c, o: o, pool: c.pool, buf: newBuffer(o.Buffer), room: make(chan struct{}, 1),
+		ended: make(chan struct{}), followed: make(chan struct{}, 1), done: make(chan struct{}), first: make(chan error), opened: make(chan struct{}),
+		past: map[string]PodStats{},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
 
-func (s *Stream) start(first *attempt) { go s.run(first) }
+// start opens the lanes and waits until one is open, or no first attempt has succeeded.
+func (s *Stream) start(ctx context.Context) error {
+	tries := 1
+	if s.pool == nil {
+		l := newLane(s, &s.c.conns, s.o.Name)
+		s.lanes = []*lane{l}
+		s.busy.Go(l.run)
+	} else {
+		tries = s.sync(s.pool.Snapshot())
+		s.busy.Go(s.follow)
+	}
+	go func() {
+		s.busy.Wait()
+		s.c.forget(s)
+		close(s.done)
+	}()
+	err := s.awaitFirst(ctx, tries)
+	if err == nil {
+		close(s.opened)
+		return nil
+	}
+	s.cancel(err)
+	<-s.done
+	return err
+}
+
+func (s *Stream) awaitFirst(ctx context.Context, tries int) (err error) {
+	for range tries {
+		select {
+		case err = <-s.first:
+			if err == nil || final(err) {
+				return err
+			}
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+	return err
+}
 
 // Name returns the name of the stream.
 func (s *Stream) Name() string { return s.o.Name }
@@ -127,11 +179,15 @@ func (s *Stream) Flush(ctx context.Context) error {
 	case <-s.done:
 		return s.flushEnd(f)
 	case <-ctx.Done():
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.flushes = slices.DeleteFunc(s.flushes, func(x *flush) bool { return x == f })
+		s.forgetFlush(f)
 		return context.Cause(ctx)
 	}
+}
+
+func (s *Stream) forgetFlush(f *flush) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushes = slices.DeleteFunc(s.flushes, func(x *flush) bool { return x == f })
 }
 
 // flushEnd answers a Flush that outlived its stream.
@@ -155,7 +211,8 @@ func (s *Stream) flushEnd(f *flush) error {
 func (s *Stream) Close(ctx context.Context) ([]Unacked, error) {
 	s.mu.Lock()
 	s.stop()
-	s.wakeSender()
+	s.tellDry()
+	s.checkOver()
 	s.mu.Unlock()
 	select {
 	case <-s.done:
@@ -167,7 +224,7 @@ func (s *Stream) Close(ctx context.Context) ([]Unacked, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rest == nil {
-		s.rest = s.buf.rest()
+		s.rest = s.buf.rest(s.windows()...)
 	}
 	if len(s.rest) == 0 {
 		return nil, nil
@@ -192,11 +249,15 @@ func (s *Stream) Err() error {
 // Stats returns the figures of now.
 func (s *Stream) Stats() Stats {
 	s.mu.Lock()
-	st, credit := s.stats, s.credit
-	st.Buffered, st.Unsent, st.Bytes = int64(s.buf.len()), int64(s.buf.toSend()), s.buf.bytes
-	s.mu.Unlock()
-	if credit != nil {
-		st.Connected, st.Credit = true, credit()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.Buffered, st.Unsent, st.Bytes = int64(s.buf.len()), int64(s.buf.waiting()), s.buf.bytes
+	for _, l := range s.lanes {
+		st.Unsent += int64(l.win.unsent())
+		if l.a != nil {
+			st.Connected = true
+			st.Credit += l.a.out.Credit()
+		}
 	}
 	return st
 }
@@ -236,18 +297,101 @@ func (s *Stream) put(ctx context.Context, payloads [][]byte) (n int, seq int64, 
 func (s *Stream) push(data []byte) int64 {
 	seq := s.buf.push(data)
 	s.stats.Sent++
-	if s.idle {
-		s.wakeSender()
-	}
+	s.offer()
 	if s.o.Overflow == DropOldest {
 		return 0
 	}
 	return seq
 }
 
-func (s *Stream) wakeSender() {
-	s.idle = false
-	signal(s.work)
+// offer gives work to a lane that waits for it, if there is any, with mu held.
+func (s *Stream) offer() {
+	if s.buf.waiting() == 0 {
+		return
+	}
+	if s.queued > 0 {
+		if l := s.pick(); l != nil {
+			l.unqueue()
+			l.turn = true
+			signal(l.work)
+		}
+	}
+	if s.parked > 0 {
+		for _, l := range s.lanes {
+			if l.parked {
+				signal(l.work)
+			}
+		}
+	}
+}
+
+// pick chooses among the lanes that wait for work, with mu held.
+func (s *Stream) pick() *lane {
+	if s.picker == nil {
+		return s.lanes[0]
+	}
+	if i := s.picker.Pick(s.pool.Now()); i >= 0 {
+		return s.lanes[i]
+	}
+	return nil
+}
+
+// dry says, with mu held, that nothing is left for l to send, now or later.
+func (s *Stream) dry(l *lane) bool {
+	return s.closing && l.win.unsent() == 0 && s.buf.waiting() == 0
+}
+
+// tellDry has lanes end their direction that have nothing left to send, with mu held.
+func (s *Stream) tellDry() {
+	if !s.closing || s.buf.waiting() > 0 {
+		return
+	}
+	for _, l := range s.lanes {
+		if l.a != nil && l.win.unsent() == 0 {
+			l.a.dry()
+		}
+		signal(l.work)
+	}
+}
+
+// over says, with mu held, that the stream is closed and everything acknowledged.
+func (s *Stream) over() bool { return s.closing && s.buf.len() == 0 }
+
+// finished says whether the stream is closed and everything acknowledged.
+func (s *Stream) finished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over()
+}
+
+// checkOver ends the lanes that are not open, once there is nothing left to open them for, with mu held.
+func (s *Stream) checkOver() {
+	if !s.over() {
+		return
+	}
+	for _, l := range s.lanes {
+		if l.a == nil {
+			l.cancel()
+		}
+	}
+	if s.pool != nil {
+		signal(s.followed)
+	}
+}
+
+// attached says whether any lane is open.
+func (s *Stream) attached() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.lanes, func(l *lane) bool { return l.a != nil })
+}
+
+func (s *Stream) windows() []*window {
+	all := make([]*window, len(s.lanes))
+	for i, l := range s.lanes {
+		all[i] = &l.win
+	}
+	return all
 }
 
 func signal(c chan struct{}) {
@@ -331,6 +475,7 @@ func (s *Stream) drop(data []byte) {
 	s.stats.Dropped++
 	if s.buf.len() == 0 {
 		s.flushed()
+		s.checkOver()
 	}
 	if s.o.OnDrop == nil {
 		return
@@ -346,20 +491,20 @@ func (s *Stream) released(n int) {
 		return
 	}
 	s.stats.Acked += int64(n)
-	if p := &s.probe; p.seq != 0 && s.buf.head > p.seq {
-		s.stats.AckLatency = time.Since(p.at)
-		p.seq = 0
-	}
 	if s.blocked > 0 {
 		signal(s.room)
 	}
 	s.flushed()
+	s.checkOver()
 }
 
 // flushed ends the calls of Flush that have what they wait for, with mu held.
 func (s *Stream) flushed() {
 	s.flushes = slices.DeleteFunc(s.flushes, func(f *flush) bool {
-		if f.target >= s.buf.head && s.buf.len() > 0 {
+		switch {
+		case f.lane != nil && f.lane.win.flight.n > 0:
+			return false
+		case f.lane == nil && f.target >= s.buf.head && s.buf.len() > 0:
 			return false
 		}
 		close(f.done)
@@ -375,12 +520,15 @@ func (s *Stream) stop() {
 	}
 }
 
-// fail ends the stream for err.
+// fail ends the stream for err; the first one counts.
 func (s *Stream) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err, s.stats.LastError = err, err
+	if s.err == nil {
+		s.err, s.stats.LastError = err, err
+	}
 	s.stop()
+	s.cancel(err)
 }
 
 // failure is err for the caller, with mu held.

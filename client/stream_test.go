@@ -316,7 +316,7 @@ func TestRequestModels(t *testing.T) {
 			return nil
 		})
 		srv.start()
-		c, err := Dial(t.Context(), "weir://memory:7000/p", Options{DialContext: srv.dial})
+		c, err := Dial(t.Context(), "memory:7000/p", Options{DialContext: srv.dial})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,24 +355,4 @@ func TestRequestModels(t *testing.T) {
 			t.Errorf("request after close: %v", err)
 		}
 	})
-}
-
-func TestTargets(t *testing.T) {
-	for target, want := range map[string][2]string{
-		"localhost:7000":           {"localhost:7000", ""},
-		"weir://h:1/clicks":        {"h:1", "clicks"},
-		"weir://h:1":               {"h:1", ""},
-		"weir://h:1/":              {"h:1", ""},
-		"[::1]:7000":               {"[::1]:7000", ""},
-		"localhost":                {},
-		"http://h:1/x":             {},
-		"weir://h:1/a/b":           {},
-		"weir://user@h:1/a":        {},
-		"weir://h:1/a?ack=durable": {},
-	} {
-		addr, pipeline, err := parseTarget(target)
-		if [2]string{addr, pipeline} != want || (err == nil) != (want[0] != "") {
-			t.Errorf("%s: %q %q %v", target, addr, pipeline, err)
-		}
-	}
 }

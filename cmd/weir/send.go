@@ -53,10 +53,14 @@ In mode channel records travel on a stream that is paced by the server, opened a
 acknowledged when they are in the table. In mode request every payload is answered by itself. In mode fnf nothing is
 answered.
 
+To several pods the stream goes over all of them, by what is pending on each, and follows them as they come and go; the
+summary says what went where.
+
 An interrupt stops the reading; what was read is still sent. The exit code is 0 if every record was taken.`,
 		Example: `  echo '{"user":"ada","amount":12.5}' | weir send
   weir send events.ndjson.gz --to localhost:7000 --batch 100
-  weir send orders.csv --to weir.example:7000 --pipeline orders --rate 500`,
+  weir send orders.csv --to weir.example:7000 --pipeline orders --rate 500
+  weir send events.ndjson --to weir://events-headless:7000/events`,
 		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
@@ -66,7 +70,7 @@ An interrupt stops the reading; what was read is still sent. The exit code is 0 
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.to, "to", o.to, "host:port or weir://host:port/pipeline")
+	f.StringVar(&o.to, "to", o.to, "host:port, several with commas between, or weir://host:port/pipeline: all pods of a headless service")
 	f.StringVar(&o.pipeline, "pipeline", "", "pipeline; may be left out if the server runs only one")
 	f.StringVar(&o.mode, "mode", o.mode, "channel, request or fnf (fire-and-forget)")
 	f.StringVar(&o.format, "format", o.format, "ndjson, csv, json, or auto: by the first character")
@@ -102,7 +106,7 @@ func (o *sendOptions) check() error {
 		return errors.New("--batch, --in-flight and --buffer are at least 1")
 	case !(o.rate >= 0):
 		return errors.New("--rate is at least 0")
-	case o.pipeline != "" && strings.Contains(o.to, "://"):
+	case o.pipeline != "" && strings.Contains(o.to, "/"):
 		return errors.New("name the pipeline in --to or in --pipeline, not in both")
 	}
 	_, err := client.ParseOverflow(o.overflow)
@@ -114,7 +118,7 @@ func (o *sendOptions) target() string {
 	if o.pipeline == "" {
 		return o.to
 	}
-	return "weir://" + o.to + "/" + o.pipeline
+	return o.to + "/" + o.pipeline
 }
 
 func (o *sendOptions) mime() string {

@@ -142,6 +142,11 @@ type sendSummary struct {
 	Version  int64   `json:"version"`  // of the table, in the last ack
 	Seconds  float64 `json:"seconds"`
 	Error    string  `json:"error,omitempty"`
+
+	// With several pods.
+	Moved     int64      `json:"moved,omitempty"`     // payloads that went to another pod when theirs was lost or drained
+	Uncertain int64      `json:"uncertain,omitempty"` // of them, those that may be in the table twice
+	Pods      []podShare `json:"pods,omitempty"`
 }
 
 // summary prints the figures and says whether everything went well.
@@ -150,11 +155,12 @@ func (r *sendReport) summary(t sendTotals, err error) error {
 	s := sendSummary{
 		Mode: r.o.mode, Records: r.sent.Load(), Payloads: t.Payloads, Bytes: t.Bytes, Accepted: t.Accepted,
 		Rejected: t.Rejected, Dropped: t.Dropped, Unacked: t.Unacked, Version: t.Version, Seconds: took.Seconds(),
+		Moved: t.Moved, Uncertain: t.Uncertain, Pods: t.Pods,
 	}
 	if err != nil {
 		s.Error = err.Error()
 	}
-	if werr := r.print(s, took); werr != nil {
+	if werr := r.print(s, &t, took); werr != nil {
 		return errors.Join(err, werr)
 	}
 	switch {
@@ -166,7 +172,7 @@ func (r *sendReport) summary(t sendTotals, err error) error {
 	return nil
 }
 
-func (r *sendReport) print(s sendSummary, took time.Duration) error {
+func (r *sendReport) print(s sendSummary, t *sendTotals, took time.Duration) error {
 	if r.v.json {
 		return r.v.encode(s)
 	}
@@ -185,6 +191,13 @@ func (r *sendReport) print(s sendSummary, took time.Duration) error {
 	}
 	if s.Unacked > 0 {
 		line += fmt.Sprintf("; %s not acknowledged", amount(s.Unacked, "payload"))
+	}
+	if s.Moved > 0 {
+		line += fmt.Sprintf("; %s moved to another pod, %s of them may be in the table twice", amount(s.Moved, "payload"), thousands(s.Uncertain))
+	}
+	for _, p := range s.Pods {
+		line += fmt.Sprintf("\n  pod %s: %s acknowledged (%.1f %%), %s", p.Pod, amount(p.Acked, "payload"),
+			100*float64(p.Acked)/float64(max(1, t.Acked)), p.State)
 	}
 	_, err := fmt.Fprintln(r.v.out, line)
 	return err

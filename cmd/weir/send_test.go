@@ -240,7 +240,7 @@ func TestPace(t *testing.T) {
 
 func TestSendTargets(t *testing.T) {
 	o := sendOptions{to: "h:1", pipeline: "p", mode: modeChannel, format: inputAuto, batch: 2, inFlight: 1, buffer: 1, overflow: "block"}
-	if err := o.check(); err != nil || o.target() != "weir://h:1/p" || o.mime() != client.NDJSON {
+	if err := o.check(); err != nil || o.target() != "h:1/p" || o.mime() != client.NDJSON {
 		t.Errorf("%v %s %s", err, o.target(), o.mime())
 	}
 	o.to = "weir://h:1/q"

@@ -41,6 +41,9 @@ type sendTotals struct {
 	Credit    int
 	AckDelay  time.Duration
 	Unsettled bool // nothing is acknowledged in this mode
+	Moved     int64
+	Uncertain int64
+	Pods      []podShare // nil: there is one server
 }
 
 func newWay(ctx context.Context, c *client.Client, o *sendOptions, rep *sendReport) (way, error) {
@@ -119,7 +122,25 @@ func (w *channel) totals() sendTotals {
 	return sendTotals{
 		Payloads: st.Sent, Bytes: w.bytes, Acked: st.Acked, Accepted: st.Records, Rejected: st.Rejected, Dropped: st.Dropped,
 		Unacked: w.rest, Version: st.Version, Credit: st.Credit, AckDelay: st.AckLatency,
+		Moved: st.Moved, Uncertain: st.Uncertain, Pods: podShares(w.s.Pods()),
 	}
+}
+
+// podShare is what one pod got.
+type podShare struct {
+	Pod      string `json:"pod"`
+	State    string `json:"state"`
+	Sent     int64  `json:"sent"`     // payloads, repeated ones included
+	Acked    int64  `json:"acked"`    // payloads it acknowledged
+	InFlight int64  `json:"inFlight"` // payloads it did not
+}
+
+func podShares(pods []client.PodStats) []podShare {
+	var all []podShare
+	for _, p := range pods {
+		all = append(all, podShare{p.Pod, p.State, p.Sent, p.Acked, p.InFlight})
+	}
+	return all
 }
 
 // requests sends every payload as a request, some at once.

@@ -11,7 +11,7 @@ import (
 // TestDataPathKnowsNoKubernetes holds the packages that every event passes, and those that producers build into their
 // programs, free of Kubernetes: only api, controllers and cmd may import it.
 func TestDataPathKnowsNoKubernetes(t *testing.T) {
-	deps := dependencies(t, "client/...", "rsocket/...", "protocol/...", "delta/...", "ingestor/...")
+	deps := dependencies(t, "balancer/...", "client/...", "rsocket/...", "protocol/...", "delta/...", "ingestor/...")
 	if !slices.Contains(deps, "github.com/weir-dev/weir/rsocket") {
 		t.Fatalf("go list found no rsocket among %d packages", len(deps))
 	}
