@@ -195,11 +195,12 @@ func (r *sendReport) print(s sendSummary, t *sendTotals, took time.Duration) err
 	if s.Moved > 0 {
 		line += fmt.Sprintf("; %s moved to another pod, %s of them may be in the table twice", amount(s.Moved, "payload"), thousands(s.Uncertain))
 	}
+	lines := []string{line}
 	for _, p := range s.Pods {
-		line += fmt.Sprintf("\n  pod %s: %s acknowledged (%.1f %%), %s", p.Pod, amount(p.Acked, "payload"),
-			100*float64(p.Acked)/float64(max(1, t.Acked)), p.State)
+		lines = append(lines, fmt.Sprintf("  pod %s: %s acknowledged (%.1f %%), %s", p.Pod, amount(p.Acked, "payload"),
+			100*float64(p.Acked)/float64(max(1, t.Acked)), p.State))
 	}
-	_, err := fmt.Fprintln(r.v.out, line)
+	_, err := fmt.Fprintln(r.v.out, strings.Join(lines, "\n"))
 	return err
 }
 
