@@ -136,3 +136,19 @@ func TestHints(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestNoWidening: without Options.Widen a type stands from its first value on, also when the record that brings another
+// number makes a column.
+func TestNoWidening(t *testing.T) {
+	s := decode.NewSchema(nil, decode.Options{})
+	d := decode.NewDecoder(s)
+	for _, r := range []string{`{"a":0}`, `{"a":0.0,"b":1}`, `{"a":1.5,"c":1}`} {
+		if n, rejects := d.Append(event.JSON, []byte(r), decode.System{}, nil); n != 1 {
+			t.Fatal(rejects)
+		}
+	}
+	want := []row{{"a": int64(0)}, {"a": int64(0), "b": int64(1)}, {"c": int64(1), "_rescued": `{"a":1.5}`}}
+	if diff := cmp.Diff(want, rowsOf(d.Take())); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -162,7 +162,10 @@ func (s *Schema) evolve(inferred *schema.Type, whole bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snap := s.cur.Load()
-	g := growth{budget: s.opts.MaxColumns - snap.leaves, partitionBy: s.opts.PartitionBy, closed: s.opts.OnUnknown != AddColumns}
+	g := growth{
+		budget: s.opts.MaxColumns - snap.leaves, partitionBy: s.opts.PartitionBy,
+		closed: s.opts.OnUnknown != AddColumns, widen: s.opts.Widen,
+	}
 	t := g.grow(snap.typ, inferred, s.settled.Load(), true)
 	if t != snap.typ && (!whole || !g.refused) {
 		s.publish(t)
@@ -190,11 +193,12 @@ type growth struct {
 	budget      int // leaf columns that may still be added
 	partitionBy []string
 	closed      bool // no field becomes a column
+	widen       bool // a long becomes a double
 	refused     bool // something could not be added
 }
 
 // grow returns t with the fields that inferred has beyond it. Where the two differ in kind, t stands, but for a long that
-// is not settled yet and met a double.
+// may still be widened and met a double.
 func (g *growth) grow(t, inferred, settled *schema.Type, root bool) *schema.Type {
 	switch {
 	case t.Kind == schema.Struct && inferred.Kind == schema.Struct:
@@ -207,7 +211,7 @@ func (g *growth) grow(t, inferred, settled *schema.Type, root bool) *schema.Type
 			elem = g.grow(elem, inferred.Fields[i].Type, settledElem(settled, t.Kind), false)
 		}
 		return g.growElem(t, elem)
-	case t.Kind == schema.Long && inferred.Kind == schema.Double && settled == nil:
+	case g.widen && t.Kind == schema.Long && inferred.Kind == schema.Double && settled == nil:
 		return doubleType
 	}
 	return t
