@@ -10,8 +10,6 @@
 //     A null, an empty object and an empty list make no column. Other types, maps among them, only a table brings.
 //   - With Options.Widen a column of longs becomes one of doubles when a record brings a number with a fraction, as long
 //     as [Schema.Settle] was not called since the column was made.
-//   - With Options.Widen a column of longs becomes one of doubles when a record brings a number with a fraction, as long
-//     as [Schema.Settle] was not called since the column was made.
 //   - A number fits an integer column when its value is integral and in range (1.0 and 1e3 do, 1.5 does not). An integer
 //     fits a floating-point column when it is exact there; other numbers are rounded to the nearest value, but neither
 //     to infinity nor to zero. Times are cut to microseconds.

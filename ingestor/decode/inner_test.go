@@ -2,6 +2,7 @@ package decode
 
 import (
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -159,4 +160,34 @@ func TestReasonsAreShort(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCopyText compares copyText with a look at each byte, for every place at which a text can end, with and without
+// blocks.
+func TestCopyText(t *testing.T) {
+	had := hasBlocks
+	t.Cleanup(func() { hasBlocks = had })
+	plain := []byte(strings.Repeat("the quick brown fox ~!#[]^`{|}", 6))
+	ends := []byte{'"', '\\', '\n', 0, 0x1f, 0x7f, 0x80, 0xc3, 0xff, ' ', '!', '#', '[', ']'}
+	for _, blocks := range []bool{false, had} {
+		hasBlocks = blocks
+		for at := range plain {
+			for _, c := range ends {
+				src := append([]byte{}, plain...)
+				src[at] = c
+				dst := make([]byte, len(src)+8)
+				count, ok := copyText(dst, src)
+				wantCount := strings.IndexFunc(string(src), func(r rune) bool { return r == '"' || r == '\\' || r < ' ' || r >= 0x80 })
+				if wantCount < 0 {
+					wantCount = len(src)
+				}
+				if wantOK := wantCount < len(src) && src[wantCount] == '"'; count != wantCount || ok != wantOK {
+					t.Fatalf("blocks %t, %#x at %d: %d, %t, want %d, %t", blocks, c, at, count, ok, wantCount, wantOK)
+				}
+				if string(dst[:count]) != string(src[:count]) || !slices.Equal(dst[len(src):], make([]byte, 8)) {
+					t.Fatalf("blocks %t, %#x at %d: copied %q", blocks, c, at, dst)
+				}
+			}
+		}
+	}
 }

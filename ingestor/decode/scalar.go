@@ -20,7 +20,7 @@ func (d *Decoder) other(b []byte, i int) int {
 	return misfit
 }
 
-// text reads a string.
+// text reads a string. Most are plain: they are copied while their end is looked for.
 func (d *Decoder) text(b []byte, i int, n *node, slot int) int {
 	if b[i] != '"' {
 		return d.other(b, i)
@@ -29,26 +29,40 @@ func (d *Decoder) text(b []byte, i int, n *node, slot int) int {
 	if v.Len != slot && !n.place(slot) {
 		return misfit
 	}
-	end, kind, at := scanText(b, i+1)
+	from, rest, count := len(v.Data), b[i+1:], 0
+	if cap(v.Data)-from >= len(rest) { // room for the longest text that may stand here
+		var plain bool
+		if count, plain = copyText(v.Data[from:cap(v.Data)], rest); plain {
+			v.Data = v.Data[:from+count]
+			v.AppendBytes(nil) // closes the value
+			return i + count + 2
+		}
+	}
+	return d.mixedText(b, i, count, v)
+}
+
+// mixedText reads the string at b[i] into v, whatever is in it. The first bytes of it, so many, are known to be plain.
+func (d *Decoder) mixedText(b []byte, i, plain int, v *column.Vector) int {
+	end, kind, at := scanMixed(b, i+1, i+1+plain)
 	if end < 0 {
 		return d.badText(b, i, end, at)
 	}
-	if kind == escapedText {
-		var lone bool
-		had := len(v.Data)
-		v.Data, lone, at = unescape(v.Data, b[i+1:end])
-		if at >= 0 {
-			v.Data = v.Data[:had]
-			return d.failEscape(b, i+1+at)
-		}
-		if lone {
-			v.Data = v.Data[:had]
-			return misfit
-		}
-		v.AppendBytes(nil) // closes the value
+	if kind != escapedText {
+		v.AppendBytes(b[i+1 : end])
 		return end + 1
 	}
-	v.AppendBytes(b[i+1 : end])
+	var lone bool
+	had := len(v.Data)
+	v.Data, lone, at = unescape(v.Data, b[i+1:end])
+	if at >= 0 {
+		v.Data = v.Data[:had]
+		return d.failEscape(b, i+1+at)
+	}
+	if lone {
+		v.Data = v.Data[:had]
+		return misfit
+	}
+	v.AppendBytes(nil) // closes the value
 	return end + 1
 }
 

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 const (
@@ -51,6 +52,46 @@ func scanText(b []byte, i int) (end, kind, at int) {
 		i += 8
 	}
 	return scanMixed(b, start, i)
+}
+
+// shortText is how much of a text is looked at eight bytes at a time, before it is worth while to call copyBlocks.
+const shortText = 32
+
+// copyText copies the text at the start of src to dst, which is at least as long, up to the quote that closes it. plain is
+// false when something else than ASCII without escapes comes first, or the end.
+func copyText(dst, src []byte) (count int, plain bool) {
+	dst = dst[:len(src)]
+	i := 0
+	for ; len(src)-i >= 16; i += 16 {
+		if hasBlocks && i == shortText {
+			i += copyBlocks(unsafe.SliceData(dst[i:]), unsafe.SliceData(src[i:]), len(src)-i)
+			break
+		}
+		s, t := src[i:i+16], dst[i:i+16]
+		w0 := binary.LittleEndian.Uint64(s)
+		w1 := binary.LittleEndian.Uint64(s[8:])
+		binary.LittleEndian.PutUint64(t, w0)
+		binary.LittleEndian.PutUint64(t[8:], w1)
+		m0 := (special(w0) | w0) & highs
+		m1 := (special(w1) | w1) & highs
+		if m0|m1 == 0 {
+			continue
+		}
+		if m0 != 0 {
+			i += bits.TrailingZeros64(m0) >> 3
+		} else {
+			i += 8 + bits.TrailingZeros64(m1)>>3
+		}
+		return i, src[i] == '"'
+	}
+	for ; i < len(src); i++ {
+		c := src[i]
+		if c == '"' || c == '\\' || c < 0x20 || c >= utf8.RuneSelf {
+			return i, c == '"'
+		}
+		dst[i] = c
+	}
+	return i, false
 }
 
 // scanMixed goes on at b[i] without assuming plain ASCII.

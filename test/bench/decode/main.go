@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 )
 
@@ -52,8 +53,20 @@ func run(args []string) error {
 	f.StringVar(&c.shapes, "shapes", "flat,nested,wide", "shapes of JSON to decode")
 	f.StringVar(&c.ways, "ways", "", "ways to compare with weir; all when empty")
 	only := f.String("only", "", "sections to run; all when empty")
+	profile := f.String("profile", "", "write a processor profile to this file")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if *profile != "" {
+		w, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer w.Close() //nolint:errcheck // the profile tells when it is cut
+		if err := pprof.StartCPUProfile(w); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	var missed error
 	for _, s := range sections {
