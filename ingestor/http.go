@@ -40,7 +40,7 @@ type posted struct {
 
 // serveHTTP answers after the commit.
 func (p *Pipeline) serveHTTP(w http.ResponseWriter, r *http.Request, limit int64) {
-	mime, err := mimeOf(r.Header.Get("Content-Type"))
+	mime, err := p.mimeOf(r.Header.Get("Content-Type"))
 	switch {
 	case err != nil:
 		fail(w, http.StatusUnsupportedMediaType, err.Error())

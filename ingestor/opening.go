@@ -3,7 +3,6 @@ package ingestor
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/weir-dev/weir/ingestor/event"
 	"github.com/weir-dev/weir/protocol"
@@ -17,9 +16,9 @@ type opening struct {
 }
 
 // readOpening reads the metadata of r. Its errors are *protocol.Error.
-func readOpening(r *rsocket.Request) (opening, error) {
+func (p *Pipeline) readOpening(r *rsocket.Request) (opening, error) {
 	var o opening
-	mime, err := mimeOf(r.Conn.Info().DataMIME)
+	mime, err := p.mimeOf(r.Conn.Info().DataMIME)
 	if r.Conn.Info().MetadataMIME == rsocket.MIMEComposite {
 		for entry, perr := range rsocket.EachComposite(r.Metadata) {
 			if perr != nil {
@@ -33,7 +32,7 @@ func readOpening(r *rsocket.Request) (opening, error) {
 				}
 				o.stream = &h
 			case rsocket.MIMEPerStreamData:
-				mime, err = perStreamMIME(entry.Content)
+				mime, err = p.perStreamMIME(entry.Content)
 			}
 		}
 	}
@@ -42,29 +41,30 @@ func readOpening(r *rsocket.Request) (opening, error) {
 }
 
 // perStreamMIME reads a message/x.rsocket.mime-type.v0 entry.
-func perStreamMIME(b []byte) (event.MIME, error) {
+func (p *Pipeline) perStreamMIME(b []byte) (event.MIME, error) {
 	name, ok := rsocket.StreamMIME(b)
 	if !ok {
 		return "", &protocol.Error{Code: protocol.CodeUnsupportedMIME, Message: "the per-stream MIME type entry is malformed or unassigned"}
 	}
-	return mimeOf(name)
+	return p.mimeOf(name)
 }
 
 // mimeOf reads a payload type. Clients that name none say so with the defaults of their library; their payloads are
-// taken as JSON.
-func mimeOf(name string) (event.MIME, error) {
-	base, _, _ := strings.Cut(name, ";")
-	switch strings.ToLower(strings.TrimSpace(base)) {
-	case "", "application/json", "application/octet-stream", "application/binary", "*/*":
-		return event.JSON, nil
-	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
-		return event.NDJSON, nil
+// taken as what the pipeline expects.
+func (p *Pipeline) mimeOf(name string) (event.MIME, error) {
+	m, known := event.ParseMIME(name)
+	switch {
+	case m == "":
+		return p.set.Decode.DefaultMIME(), nil
+	case !known || !p.set.Decode.Takes(m):
+		return "", &protocol.Error{Code: protocol.CodeUnsupportedMIME, Message: fmt.Sprintf(
+			"payloads of type %.60q are not taken: send %s", name, p.set.Decode.Accepted())}
 	}
-	return "", &protocol.Error{Code: protocol.CodeUnsupportedMIME, Message: fmt.Sprintf(
-		"payloads of type %.60q are not taken: send %s (one record) or %s (one record a line)", name, event.JSON, event.NDJSON)}
+	return m, nil
 }
 
-// payloadMIME is the type of one payload of a channel: its own per-stream entry if it has one, else the channel's.
+// payloadMIME is the type of one payload of a channel: its own per-stream entry if it has one, else the channel's. What is
+// not taken is left to the decoder, which refuses the payload by name.
 func payloadMIME(p *rsocket.Payload, channel event.MIME) event.MIME {
 	if len(p.Metadata) == 0 {
 		return channel
@@ -74,8 +74,8 @@ func payloadMIME(p *rsocket.Payload, channel event.MIME) event.MIME {
 			break
 		}
 		if entry.MIME == rsocket.MIMEPerStreamData {
-			if m, err := perStreamMIME(entry.Content); err == nil {
-				return m
+			if name, ok := rsocket.StreamMIME(entry.Content); ok {
+				return event.MIME(name)
 			}
 		}
 	}

@@ -65,6 +65,7 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 	if err != nil {
 		return nil, &openError{part: tablePart, err: err}
 	}
+	set.Decode.MaxInflated = int(set.Memory / inflatedShare)
 	set.Decode.PartitionBy, set.Decode.NeedColumn, set.Decode.Widen = set.PartitionBy, true, true
 	settings := set.batchSettings()
 	if p.schema, settings.Records, err = set.schemas(p.table.Schema()); err != nil {

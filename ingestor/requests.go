@@ -70,7 +70,7 @@ var errOverloaded = &rsocket.Error{Code: rsocket.CodeRejected, Message: "the pip
 
 // serveRequest handles ingest.request: one payload, answered by an ack after the commit.
 func (p *Pipeline) serveRequest(ctx context.Context, r *rsocket.Request, reply *rsocket.Reply) {
-	head, err := readOpening(r)
+	head, err := p.readOpening(r)
 	switch {
 	case err != nil:
 		p.refuse(reply, asRSocket(err))
@@ -125,7 +125,7 @@ func (p *Pipeline) unanswered(err error) {
 // its queue when it ends is taken too, so the wait is bound to the pipeline's life and not to the connection's.
 func (p *Pipeline) serveFireAndForget(_ context.Context, r *rsocket.Request) {
 	ctx := p.life
-	head, err := readOpening(r)
+	head, err := p.readOpening(r)
 	if err == nil {
 		err = p.admit.pool.Await(ctx)
 	}

@@ -82,7 +82,7 @@ func (p *Pipeline) serveStream(ctx context.Context, r *rsocket.Request, in *rsoc
 
 // open reads the header, claims the stream and says so to the producer.
 func (s *session) open(ctx context.Context, r *rsocket.Request) error {
-	head, err := readOpening(r)
+	head, err := s.p.readOpening(r)
 	if err != nil {
 		return err
 	}

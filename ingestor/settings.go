@@ -51,13 +51,14 @@ type Config struct {
 // The shares of a pipeline's memory. Half is for payloads and the columns made from them; the other half is for what
 // encoding, connections and the garbage collector take on top.
 const (
-	poolShare    = 2 // 1/2 of Memory
-	batchShare   = 2 // 1/2 of the pool may be in the growing batch
-	payloadShare = 8 // a payload has at most 1/8 of the pool
-	maxPayload   = 16 << 20
-	minMemory    = 16 << 20
-	minGap       = 200 * time.Millisecond // at most five commits a second
-	defaultGrace = 25 * time.Second
+	poolShare     = 2  // 1/2 of Memory
+	batchShare    = 2  // 1/2 of the pool may be in the growing batch
+	payloadShare  = 8  // a payload has at most 1/8 of the pool
+	inflatedShare = 16 // a payload that is larger in memory than on the wire takes at most 1/16 of Memory
+	maxPayload    = 16 << 20
+	minMemory     = 16 << 20
+	minGap        = 200 * time.Millisecond // at most five commits a second
+	defaultGrace  = 25 * time.Second
 )
 
 func (c *Config) check() error {

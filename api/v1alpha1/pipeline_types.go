@@ -142,6 +142,10 @@ type HTTPDoor struct {
 // SchemaSpec says how columns follow the events. A field that is new in the events becomes a new column, its type taken
 // from its first value; once a column is in the table its type never changes.
 type SchemaSpec struct {
+	// Types of payloads that are not JSON. Default none: JSON is taken, and what brings its types along.
+	// +optional
+	Format FormatSpec `json:"format,omitempty,omitzero"`
+
 	// Columns that are known in advance. The table has them from its first commit on. Default none: all are found in the
 	// events.
 	// +optional

@@ -87,6 +87,7 @@ func validateSchema(s *SchemaSpec, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	errs = appendBad(errs, oneOf(s.OnMismatch, at.Child("onMismatch"), MismatchRescue, MismatchReject, MismatchSuspend))
 	errs = appendBad(errs, oneOf(s.OnUnknown, at.Child("onUnknown"), UnknownAddColumns, UnknownRescue, UnknownDrop, UnknownReject))
+	errs = append(errs, validateFormat(&s.Format, at.Child("format"))...)
 	errs = append(errs, validateColumns(s.Columns, at.Child("columns"))...)
 	errs = appendBad(errs, between(s.MaxColumns, 1, maxColumns, at.Child("maxColumns")))
 	seen := map[SystemColumn]bool{}

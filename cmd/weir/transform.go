@@ -15,7 +15,8 @@ import (
 // checkPipeline finds what is wrong with the types and the expressions of p.
 func checkPipeline(p *v1alpha1.Pipeline) []strict.Fault {
 	_, _, _, faults := shape(p)
-	return faults
+	_, wrong := formats(p)
+	return append(faults, wrong...)
 }
 
 // shape makes of p what decoding needs to know: the columns that are declared, how their values are read, and the steps.
@@ -190,6 +191,8 @@ func decodeOptions(p *v1alpha1.Pipeline, hints *decode.Hint) decode.Options {
 		MaxColumns: int(*p.Spec.Schema.MaxColumns), MaxEventBytes: int(p.Spec.Flow.MaxEventBytes.Value()),
 		OnMismatch: mismatches[p.Spec.Schema.OnMismatch], OnUnknown: unknowns[p.Spec.Schema.OnUnknown], Hints: hints,
 	}
+	f, _ := formats(p) // the file was checked
+	o.Protobuf = f.protobuf
 	for _, c := range p.Spec.Schema.SystemColumns {
 		switch c {
 		case v1alpha1.SystemColumnStream:

@@ -169,3 +169,37 @@ func (v *Vector) materialise() {
 		v.Valid[i] = 1
 	}
 }
+
+// LastStruct returns the index among the valid slots of the slot that AppendStruct opened last.
+func (v *Vector) LastStruct() int { return v.present - 1 }
+
+// AppendValid counts n valid slots, whose values the caller appends.
+func (v *Vector) AppendValid(n int) {
+	v.Len += n
+	if v.Valid != nil {
+		for range n {
+			v.Valid = append(v.Valid, 1)
+		}
+	}
+}
+
+// AppendMask appends n slots and returns the entries of Valid for them, which the caller sets to 1 or 0; it also appends the
+// values of the valid ones.
+func (v *Vector) AppendMask(n int) []byte {
+	from := v.Len
+	v.PadNulls(from + n)
+	return v.Valid[from:]
+}
+
+// CountStructs counts n valid slots of a Struct vector that were appended as slots just now, and returns the index among the
+// valid slots of the first of them.
+func (v *Vector) CountStructs(n int) int {
+	v.present = v.Present()
+	return v.present - n
+}
+
+// AppendBytes16 appends an unscaled value of 16 bytes, big-endian, to a Decimal vector of precision > 18.
+func (v *Vector) AppendBytes16(x []byte) {
+	v.Data = append(v.Data, x...)
+	v.slot()
+}

@@ -60,6 +60,7 @@ const (
 	DefaultMaxDepth      = 64
 	DefaultMaxColumns    = 1000
 	DefaultMaxEventBytes = 1 << 20
+	DefaultMaxInflated   = 64 << 20
 	// HighestMaxDepth keeps the types that are made from records within schema.MaxDepth.
 	HighestMaxDepth = schema.MaxDepth - 4
 )
@@ -76,7 +77,9 @@ type Options struct {
 	Hints         *Hint    // how to read the values of some columns; nil for none
 	PartitionBy   []string // columns that partition the table, whether it has them yet or not
 	Identity      *Identity
-	NeedColumn    bool // refuse records while there is no other column: no table can be made of them
+	Protobuf      *Protobuf // the type of Protobuf payloads; nil: they are refused
+	MaxInflated   int       // bytes that a payload of a compact format may take in columns, beyond what JSON could
+	NeedColumn    bool      // refuse records while there is no other column: no table can be made of them
 }
 
 // SystemColumns says which columns about a record's way are added.
@@ -110,6 +113,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxEventBytes <= 0 {
 		o.MaxEventBytes = DefaultMaxEventBytes
+	}
+	if o.MaxInflated <= 0 {
+		o.MaxInflated = DefaultMaxInflated
 	}
 	return o
 }

@@ -3,7 +3,6 @@ package decode
 import (
 	"bytes"
 	"strconv"
-	"strings"
 
 	"github.com/weir-dev/weir/delta/column"
 	"github.com/weir-dev/weir/delta/schema"
@@ -30,6 +29,11 @@ type Decoder struct {
 	depth    int // steps of path in use
 	scratch  []byte
 	name     []byte // of a member, unescaped
+	json     []byte // of a record that is no JSON: values as JSON, those that the misfits name
+	seen     []seenField
+
+	proto   *protoPlan
+	protoOf *plan // that proto was made for
 }
 
 // NewDecoder returns a decoder without rows.
@@ -100,19 +104,23 @@ func (d *Decoder) refresh() {
 // Append decodes the records of a payload. accepted is how many landed; the others are appended to rejects.
 func (d *Decoder) Append(mime event.MIME, payload []byte, sys System, rejects []Reject) (accepted int, out []Reject) {
 	d.refresh()
-	switch baseMIME(mime) {
+	switch mime = d.opts.typeOf(mime); mime {
 	case event.NDJSON:
 		return d.appendLines(payload, sys, rejects)
-	case event.JSON, "":
+	case event.JSON:
 		if d.record(payload, sys) {
 			return 1, rejects
 		}
 		suspend := d.suspends()
 		return 0, append(rejects, Reject{Reason: d.refusal(), Suspend: suspend})
+	case event.Protobuf, event.ProtobufMany:
+		if d.opts.Protobuf != nil {
+			return d.appendFrames(protobuf{}, mime == event.ProtobufMany, payload, sys, rejects)
+		}
 	}
 	d.shared.refused.Add(1)
 	what := "payloads of type " + printable([]byte(mime), maxExcerptBytes) + " are not supported"
-	return 0, append(rejects, Reject{Reason: reason(nil, 0, what, "send "+string(event.JSON)+" or "+string(event.NDJSON))})
+	return 0, append(rejects, Reject{Reason: reason(nil, 0, what, "send "+d.opts.Accepted())})
 }
 
 // refusal is the reason why the last record was refused.
@@ -123,13 +131,17 @@ func (d *Decoder) refusal() string {
 	return r
 }
 
-// baseMIME is mime without parameters, in lower case.
-func baseMIME(mime event.MIME) event.MIME {
-	if mime == event.JSON || mime == event.NDJSON {
-		return mime
+// typeOf is the payload type of that name; what names none is of the pipeline's format.
+func (o *Options) typeOf(name event.MIME) event.MIME {
+	switch name {
+	case event.JSON, event.NDJSON, event.Protobuf, event.ProtobufMany:
+		return name
 	}
-	base, _, _ := strings.Cut(string(mime), ";")
-	return event.MIME(strings.ToLower(strings.TrimSpace(base)))
+	m, _ := event.ParseMIME(string(name))
+	if m == "" {
+		return o.DefaultMIME()
+	}
+	return m
 }
 
 // maxRejects bounds the malformed records of a payload: what comes after them is not looked at, so that nobody keeps a
@@ -203,6 +215,11 @@ func (d *Decoder) record(b []byte, sys System) bool {
 		}
 		d.refresh() // the record has fields that are columns now: read it again
 	}
+	return d.land(sys)
+}
+
+// land completes the record that was read, or takes it back.
+func (d *Decoder) land(sys System) bool {
 	if d.opts.NeedColumn && !d.plan.snap.plain {
 		d.batch.Truncate(d.batch.Rows)
 		d.fail(0, "the record brings no column to a table that has none yet", `send a field with a value, such as {"value": 1}`)
@@ -222,6 +239,7 @@ func (d *Decoder) begin() {
 	d.mismatch = false
 	d.expanded = 0
 	d.depth = 0
+	d.json, d.seen = d.json[:0], d.seen[:0]
 }
 
 // read appends the members of the record in b to the columns.

@@ -58,7 +58,8 @@ func (d *Decoder) Truncate(rows int) { d.batch.Truncate(rows) }
 // Line returns the row of a payload, as [Reject] has it, of the i-th record that was decoded; refused says which rows were
 // not.
 func Line(mime event.MIME, payload []byte, i int, refused func(row int) bool) int {
-	lines := baseMIME(mime) == event.NDJSON
+	m, _ := event.ParseMIME(string(mime))
+	lines := m == event.NDJSON
 	for row := 0; ; row++ {
 		end := len(payload)
 		if lines {

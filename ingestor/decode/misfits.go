@@ -12,7 +12,7 @@ const pathSteps = HighestMaxDepth + 4
 type step struct {
 	node  *node  // the member, nil when it is none
 	key   []byte // else the key of an unknown member or of a map, nil in a list
-	index int    // else the index in a list
+	index int    // else the index in a list, or a field without a name as numbered says
 	lone  bool   // key has U+FFFD in place of half a surrogate pair
 }
 
@@ -29,6 +29,8 @@ func (d *Decoder) appendPath(path []byte) []byte {
 			path = appendName(path, s.key, start)
 		case s.index >= 0 && i > 1:
 			path = appendIndex(path, s.index)
+		case s.index < -1:
+			path = appendNumber(path, -2-s.index, start)
 		}
 	}
 	return path

@@ -205,6 +205,8 @@ func (g *growth) grow(t, inferred, settled *schema.Type, root bool) *schema.Type
 		return g.growStruct(t, inferred, settled, root)
 	case t.Kind == schema.Array && inferred.Kind == schema.Array:
 		return g.growElem(t, g.grow(t.Elem, inferred.Elem, settledElem(settled, t.Kind), false))
+	case t.Kind == schema.Map && inferred.Kind == schema.Map:
+		return g.growElem(t, g.grow(t.Elem, inferred.Elem, settledElem(settled, t.Kind), false))
 	case t.Kind == schema.Map && inferred.Kind == schema.Struct:
 		elem := t.Elem
 		for i := range inferred.Fields {
@@ -298,6 +300,17 @@ func (g *growth) build(inferred *schema.Type) *schema.Type {
 			return nil
 		}
 		return &schema.Type{Kind: schema.Array, Elem: elem, ContainsNull: true}
+	case schema.Map:
+		if g.budget--; g.budget < 0 {
+			g.budget, g.refused = 0, true
+			return nil
+		}
+		elem := g.build(inferred.Elem)
+		if elem == nil {
+			g.budget++
+			return nil
+		}
+		return &schema.Type{Kind: schema.Map, Key: inferred.Key, Elem: elem, ContainsNull: true}
 	default:
 		if g.budget <= 0 {
 			g.refused = true
