@@ -12,6 +12,7 @@ import (
 	"github.com/weir-dev/weir/api/v1alpha1"
 	"github.com/weir-dev/weir/delta/parquet"
 	"github.com/weir-dev/weir/delta/store"
+	"github.com/weir-dev/weir/delta/store/backends"
 	"github.com/weir-dev/weir/ingestor"
 	"github.com/weir-dev/weir/ingestor/batch"
 )
@@ -77,7 +78,7 @@ func sameDoors(a, b *v1alpha1.Pipeline) error {
 
 func newSettings(ctx context.Context, p *v1alpha1.Pipeline) (ingestor.Settings, error) {
 	sink := p.Spec.Sink.Delta
-	st, err := store.OpenURI(ctx, sink.URI)
+	st, err := openStore(ctx, sink)
 	if err != nil {
 		return ingestor.Settings{}, fmt.Errorf("spec.sink.delta.uri: %w", err)
 	}
@@ -97,6 +98,15 @@ func newSettings(ctx context.Context, p *v1alpha1.Pipeline) (ingestor.Settings, 
 	}
 	s.Merge, s.Decode.Identity = mergeSettings(p)
 	return s, nil
+}
+
+// openStore opens the store of a table as its Pipeline says. Secrets become environment variables before weir starts.
+func openStore(ctx context.Context, sink *v1alpha1.DeltaSink) (store.Store, error) {
+	set := backends.Settings{Agent: "weir/" + buildVersion()}
+	if s := sink.Storage; s != nil {
+		set.Endpoint, set.Region, set.PathStyle, set.Account = s.Endpoint, s.Region, s.PathStyle, s.Account
+	}
+	return backends.Open(ctx, sink.URI, set)
 }
 
 var codecs = map[v1alpha1.Compression]parquet.Codec{

@@ -13,7 +13,6 @@ import (
 	"github.com/weir-dev/weir/api/v1alpha1"
 	"github.com/weir-dev/weir/delta"
 	"github.com/weir-dev/weir/delta/schema"
-	"github.com/weir-dev/weir/delta/store"
 )
 
 func newSchemaCommand() *cobra.Command {
@@ -102,7 +101,7 @@ func schemaOf(ctx context.Context, file string, stdin io.Reader) ([]shownColumn,
 
 // schemaOfTable is the schema of p's table, nil when there is none yet.
 func schemaOfTable(ctx context.Context, p *v1alpha1.Pipeline) (*schema.Type, error) {
-	st, err := store.OpenURI(ctx, p.Spec.Sink.Delta.URI)
+	st, err := openStore(ctx, p.Spec.Sink.Delta)
 	if err != nil {
 		return nil, fmt.Errorf("spec.sink.delta.uri: %w", err)
 	}

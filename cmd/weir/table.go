@@ -15,8 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weir-dev/weir/api/v1alpha1"
 	"github.com/weir-dev/weir/delta"
-	"github.com/weir-dev/weir/delta/store"
 )
 
 func newTableCommand() *cobra.Command {
@@ -40,7 +40,7 @@ change the table make a new version, and go on beside running writers.`,
 // tableSub makes a subcommand that opens the table its argument names.
 func tableSub(use, short string, viewer viewer, do func(context.Context, view, *delta.Table) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use + " URI", Short: short, Long: short + ". URI is the directory of the table: a path or file:///path.",
+		Use: use + " URI", Short: short, Long: short + ". URI is the table's place: a path, file:///path, s3://bucket/path,\ngs://bucket/path, az://container/path or abfss://container@account.dfs.core.windows.net/path. How a bucket is reached\nthe environment says, as for the tools of its cloud: AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID and others.",
 		Args: takes("URI"), ValidArgsFunction: tableDirs,
 		Example: "  weir table " + use + " ./tables/flights\n  weir table " + use + " -o json ./tables/flights",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,7 +54,7 @@ func tableSub(use, short string, viewer viewer, do func(context.Context, view, *
 }
 
 func openTable(ctx context.Context, uri string) (*delta.Table, error) {
-	st, err := store.OpenURI(ctx, uri)
+	st, err := openStore(ctx, &v1alpha1.DeltaSink{URI: uri})
 	if err != nil {
 		return nil, fmt.Errorf("open table %s: %w", uri, err)
 	}

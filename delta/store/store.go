@@ -42,7 +42,8 @@ type Store interface {
 	String() string
 }
 
-// Reader reads an object that stays as it was when opened.
+// Reader reads an object as it was when opened. If that is replaced or deleted meanwhile, reading goes on as if it were
+// not, or fails; what is read is never of two objects.
 type Reader interface {
 	io.ReaderAt
 	io.Closer
@@ -112,10 +113,11 @@ func CheckKey(key string) error {
 type UnsupportedSchemeError struct{ Scheme string }
 
 func (e *UnsupportedSchemeError) Error() string {
-	return fmt.Sprintf("no store for %s:// URIs in this version: use a local directory (a path or file:///path)", e.Scheme)
+	return fmt.Sprintf("no store for %s:// URIs: use a path, file:///path, s3://, gs://, az:// or abfss://", e.Scheme)
 }
 
-// OpenURI opens the store at uri: file:///path, or a path of the local file system. The root need not exist.
+// OpenURI opens the store at uri: file:///path, or a path of the local file system. The root need not exist. The package
+// backends opens URIs of all kinds.
 //
 // Error: *UnsupportedSchemeError.
 func OpenURI(_ context.Context, uri string) (Store, error) {

@@ -33,6 +33,18 @@ func TestProducersBuildLittle(t *testing.T) {
 	}
 }
 
+// TestTablesKnowNoCloud holds the Delta library and the data path free of the clients of object stores, which only
+// delta/store/backends links: who needs one kind takes its package alone.
+func TestTablesKnowNoCloud(t *testing.T) {
+	for _, pkg := range dependencies(t, "delta", "ingestor/...") {
+		for _, client := range []string{"github.com/minio/", "golang.org/x/oauth2", "github.com/Azure/", "cloud.google.com/"} {
+			if strings.HasPrefix(pkg, client) {
+				t.Errorf("the data path imports %s", pkg)
+			}
+		}
+	}
+}
+
 func dependencies(t *testing.T, packages ...string) []string {
 	t.Helper()
 	args := []string{"list", "-deps"}

@@ -4,15 +4,18 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
 	"github.com/weir-dev/weir/delta/store"
@@ -25,11 +28,14 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	t.Run("absent objects", b.absent)
 	t.Run("put and get", b.putGet)
 	t.Run("readers keep their bytes", b.readerKeeps)
+	t.Run("readers never mix", b.readerNeverMixes)
 	t.Run("put if absent", b.putIfAbsent)
 	t.Run("put if absent races", b.putIfAbsentRaces)
 	t.Run("streamed objects", b.streamed)
 	t.Run("aborted objects", b.aborted)
+	t.Run("large objects", b.large)
 	t.Run("list", b.list)
+	t.Run("many keys", b.manyKeys)
 	t.Run("list against a model", b.listModel)
 	t.Run("delete", b.deletes)
 	t.Run("keys", b.keys)
@@ -46,7 +52,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func want(t *testing.T, err, target error) {
+func wantErr(t *testing.T, err, target error) {
 	t.Helper()
 	if !errors.Is(err, target) {
 		t.Fatalf("got error %v, want %v", err, target)
@@ -76,9 +82,9 @@ func listed(ctx context.Context, s store.Store, prefix, after string) ([]string,
 func (open backend) absent(t *testing.T) {
 	s := open(t)
 	_, err := s.Get(t.Context(), "a/b")
-	want(t, err, store.ErrNotExist)
+	wantErr(t, err, store.ErrNotExist)
 	_, err = s.Open(t.Context(), "a/b")
-	want(t, err, store.ErrNotExist)
+	wantErr(t, err, store.ErrNotExist)
 	must(t, s.Delete(t.Context(), "a/b"))
 	got, err := listed(t.Context(), s, "", "")
 	must(t, err)
@@ -130,16 +136,99 @@ func (open backend) readerKeeps(t *testing.T) {
 	}
 }
 
+// readerNeverMixes replaces an object that is too large to be read at once while it is open.
+func (open backend) readerNeverMixes(t *testing.T) {
+	s := open(t)
+	ctx := t.Context()
+	was, is := bytes.Repeat([]byte("old"), 1<<20), bytes.Repeat([]byte("new"), 1<<20)
+	must(t, s.Put(ctx, "a", was))
+	r, err := s.Open(ctx, "a")
+	must(t, err)
+	defer func() { must(t, r.Close()) }()
+	must(t, s.Put(ctx, "a", is))
+	got := make([]byte, len(was))
+	if n, err := r.ReadAt(got, 0); err == nil && !bytes.Equal(got, was) {
+		t.Errorf("an open reader sees what replaced its object in %d bytes, and no error", n)
+	}
+	content(t, s, "a", string(is))
+}
+
+func (open backend) large(t *testing.T) {
+	s := open(t)
+	ctx := t.Context()
+	w, err := s.Create(ctx, "data/large")
+	must(t, err)
+	r := rand.New(rand.NewPCG(1, 2))
+	want := make([]byte, 21<<20+12_345) // several parts of any backend, the last one short
+	for i := 0; i < len(want); i += 8 {
+		var b [8]byte
+		binary.LittleEndian.PutUint64(b[:], r.Uint64())
+		copy(want[i:], b[:])
+	}
+	for rest := want; len(rest) > 0; {
+		n := min(len(rest), 1+r.IntN(3<<20))
+		_, err := w.Write(rest[:n])
+		must(t, err)
+		rest = rest[n:]
+	}
+	must(t, w.Close())
+	reader, err := s.Open(ctx, "data/large")
+	must(t, err)
+	defer func() { must(t, reader.Close()) }()
+	if reader.Size() != int64(len(want)) {
+		t.Fatalf("size %d, want %d", reader.Size(), len(want))
+	}
+	for range 20 {
+		from := r.IntN(len(want))
+		got := make([]byte, min(r.IntN(1<<20), len(want)-from))
+		_, err := reader.ReadAt(got, int64(from))
+		must(t, err)
+		if !bytes.Equal(got, want[from:from+len(got)]) {
+			t.Fatalf("bytes %d to %d are wrong", from, from+len(got))
+		}
+	}
+	got, err := s.Get(ctx, "data/large")
+	must(t, err)
+	if !bytes.Equal(got, want) {
+		t.Error("the object came back changed")
+	}
+	aborted, err := s.Create(ctx, "data/aborted")
+	must(t, err)
+	_, err = aborted.Write(want)
+	must(t, err)
+	must(t, aborted.Abort())
+	_, err = s.Get(ctx, "data/aborted")
+	wantErr(t, err, store.ErrNotExist)
+}
+
+// manyKeys lists more than a page of any service holds.
+func (open backend) manyKeys(t *testing.T) {
+	s := open(t)
+	ctx := t.Context()
+	const n = 1_234
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i := range n {
+		group.Go(func() error { return s.Put(ctx, fmt.Sprintf("log/%06d", i), []byte("x")) })
+	}
+	must(t, group.Wait())
+	got, err := listed(ctx, s, "log/", "log/000009")
+	must(t, err)
+	if len(got) != n-10 || got[0] != "log/000010" || got[len(got)-1] != fmt.Sprintf("log/%06d", n-1) {
+		t.Errorf("%d keys from %v", len(got), got[:min(2, len(got))])
+	}
+}
+
 func (open backend) putIfAbsent(t *testing.T) {
 	s := open(t)
 	ctx := t.Context()
 	data := []byte("mine")
 	must(t, s.PutIfAbsent(ctx, "log/0", data))
 	data[0] = 'X' // the store keeps no reference
-	want(t, s.PutIfAbsent(ctx, "log/0", []byte("theirs")), store.ErrExist)
+	wantErr(t, s.PutIfAbsent(ctx, "log/0", []byte("theirs")), store.ErrExist)
 	content(t, s, "log/0", "mine")
 	must(t, s.Put(ctx, "log/1", []byte("by put")))
-	want(t, s.PutIfAbsent(ctx, "log/1", []byte("late")), store.ErrExist)
+	wantErr(t, s.PutIfAbsent(ctx, "log/1", []byte("late")), store.ErrExist)
 	content(t, s, "log/1", "by put")
 	must(t, s.Delete(ctx, "log/1"))
 	must(t, s.PutIfAbsent(ctx, "log/1", []byte("again")))
@@ -170,7 +259,7 @@ func (open backend) putIfAbsentRaces(t *testing.T) {
 			if err == nil {
 				won = i
 			} else {
-				want(t, err, store.ErrExist)
+				wantErr(t, err, store.ErrExist)
 			}
 		}
 		if won < 0 {
@@ -194,7 +283,7 @@ func (open backend) streamed(t *testing.T) {
 		}
 	}
 	_, err = s.Get(ctx, "data/x=1/f")
-	want(t, err, store.ErrNotExist)
+	wantErr(t, err, store.ErrNotExist)
 	got, err := listed(ctx, s, "", "")
 	must(t, err)
 	if len(got) != 0 {
@@ -220,7 +309,7 @@ func (open backend) aborted(t *testing.T) {
 	must(t, w.Abort())
 	must(t, w.Close())
 	_, err = s.Get(ctx, "f")
-	want(t, err, store.ErrNotExist)
+	wantErr(t, err, store.ErrNotExist)
 }
 
 func (open backend) list(t *testing.T) {
@@ -313,7 +402,7 @@ func (open backend) deletes(t *testing.T) {
 	must(t, s.Delete(ctx, "d/a"))
 	must(t, s.Delete(ctx, "d/a"))
 	_, err := s.Get(ctx, "d/a")
-	want(t, err, store.ErrNotExist)
+	wantErr(t, err, store.ErrNotExist)
 	content(t, s, "d/b", "y")
 }
 
@@ -322,14 +411,14 @@ func (open backend) keys(t *testing.T) {
 	ctx := t.Context()
 	for _, key := range []string{"", "/a", "a//b", "../a", "a/../../b", "a/.", "a/", "a\x00b", "\xff", strings.Repeat("k", 2000)} {
 		_, err := s.Get(ctx, key)
-		want(t, err, store.ErrKey)
-		want(t, s.Put(ctx, key, nil), store.ErrKey)
-		want(t, s.PutIfAbsent(ctx, key, nil), store.ErrKey)
-		want(t, s.Delete(ctx, key), store.ErrKey)
+		wantErr(t, err, store.ErrKey)
+		wantErr(t, s.Put(ctx, key, nil), store.ErrKey)
+		wantErr(t, s.PutIfAbsent(ctx, key, nil), store.ErrKey)
+		wantErr(t, s.Delete(ctx, key), store.ErrKey)
 		_, err = s.Create(ctx, key)
-		want(t, err, store.ErrKey)
+		wantErr(t, err, store.ErrKey)
 		_, err = s.Open(ctx, key)
-		want(t, err, store.ErrKey)
+		wantErr(t, err, store.ErrKey)
 	}
 	for _, key := range []string{"a b", "p=a%2Fb/f", "日本/ü", "c:d", "#?&"} {
 		must(t, s.Put(ctx, key, []byte(key)))
@@ -343,13 +432,13 @@ func (open backend) cancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := s.Get(ctx, "a")
-	want(t, err, context.Canceled)
-	want(t, s.Put(ctx, "b", nil), context.Canceled)
+	wantErr(t, err, context.Canceled)
+	wantErr(t, s.Put(ctx, "b", nil), context.Canceled)
 	err = s.PutIfAbsent(ctx, "b", nil)
-	want(t, err, context.Canceled)
-	want(t, err, store.ErrNotWritten)
-	want(t, s.Delete(ctx, "a"), context.Canceled)
+	wantErr(t, err, context.Canceled)
+	wantErr(t, err, store.ErrNotWritten)
+	wantErr(t, s.Delete(ctx, "a"), context.Canceled)
 	_, err = listed(ctx, s, "", "")
-	want(t, err, context.Canceled)
+	wantErr(t, err, context.Canceled)
 	content(t, s, "a", "x")
 }
