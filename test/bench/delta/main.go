@@ -1,5 +1,8 @@
 // Command delta measures weir's Delta tables beside those of others, doing the same work in one run.
 //
+//	go run ./test/bench/delta append   [-rows N] [-commits N]          rows per second of CPU, beside delta-rs, pyarrow and DuckDB
+//	go run ./test/bench/delta log      [-commits N] [-files N]         commits on a long log, and opening it, beside delta-rs
+//	go run ./test/bench/delta optimize [-files N] [-rows N]            packing and Z-order, beside delta-rs
 //	go run ./test/bench/delta merge  [-rows N] [-updates N]            one large merge, beside delta-rs
 //	go run ./test/bench/delta stream [-rows N] [-batches N] [-changes N] an hour of changes: write amplification
 //
@@ -18,7 +21,13 @@ import (
 var commands = map[string]func(ctx context.Context, args []string) error{
 	"merge":       mergeBench,
 	"stream":      streamBench,
+	"append":      appendBench,
+	"log":         logBench,
+	"optimize":    optimizeBench,
 	"-merge-weir": mergeWeir,
+	"-append":     appendWeir,
+	"-load":       loadWeir,
+	"-optimize":   optimizeWeir,
 	"-stream":     streamWeir,
 }
 
@@ -26,7 +35,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: delta merge|stream [flags]")
+		fmt.Fprintln(os.Stderr, "usage: delta append|log|optimize|merge|stream [flags]")
 		os.Exit(2) //nolint:gocritic // nothing is open yet
 	}
 	if err := commands[os.Args[1]](ctx, os.Args[2:]); err != nil {

@@ -145,4 +145,30 @@ func out(file string) (io.Writer, func() error, error) {
 	return io.MultiWriter(os.Stdout, f), f.Close, nil
 }
 
+// withReport runs do with where its report goes and with a directory for its tables.
+func withReport(file string, do func(w io.Writer, dir string) error) error {
+	dir, err := os.MkdirTemp("", "weir-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // of a temporary directory
+	w, done, err := out(file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(w, dir), done())
+}
+
+// contestant is the process of weir or of another in a part of the benchmark.
+func contestant(ctx context.Context, who, part string, args ...string) (*exec.Cmd, error) {
+	if who == "weir" {
+		return self(ctx, append([]string{"-" + part}, args...)...)
+	}
+	py, err := python()
+	if err != nil {
+		return nil, err
+	}
+	return exec.CommandContext(ctx, py, append([]string{"test/bench/delta/peer.py", part}, args...)...), nil
+}
+
 func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/weir-dev/weir/delta"
 	"github.com/weir-dev/weir/delta/column"
-	"github.com/weir-dev/weir/delta/parquet"
 	"github.com/weir-dev/weir/delta/store"
 )
 
@@ -98,15 +97,7 @@ func makeUpdates(file string, first, rows, updates int64) (int64, error) {
 		m.append(b, first+int64(i)*step+m.rng.Int64N(step), 1)
 	}
 	b.Seal(int(updates))
-	f, err := os.Create(file)
-	if err != nil {
-		return 0, err
-	}
-	info, err := parquet.Write(f, rowSchema, []*column.Batch{b}, parquet.WriterOptions{})
-	if err != nil {
-		return 0, err
-	}
-	return info.Size, f.Close()
+	return writeSource(file, rowSchema, []*column.Batch{b})
 }
 
 func mergeRound(ctx context.Context, w io.Writer, dir, base, source string) error {
@@ -173,7 +164,7 @@ func mergeWeir(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	source, err := readSource(ctx, args[1])
+	source, err := readSource(ctx, args[1], rowSchema)
 	if err != nil {
 		return err
 	}
@@ -191,30 +182,6 @@ func mergeWeir(ctx context.Context, args []string) error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(got)
-}
-
-func readSource(ctx context.Context, file string) ([]*column.Batch, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	p, err := parquet.Open(f, info.Size())
-	if err != nil {
-		return nil, err
-	}
-	var source []*column.Batch
-	for b, err := range p.Read(ctx, rowSchema) {
-		if err != nil {
-			return nil, err
-		}
-		source = append(source, b)
-	}
-	return source, nil
 }
 
 // sumUp counts the rows and adds up their sequences.
