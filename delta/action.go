@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/weir-dev/weir/delta/schema"
 )
@@ -203,6 +205,9 @@ func (a *Add) NumRecords() (int64, bool) {
 
 // storedRecords is NumRecords with those of the deletion vector.
 func (a *Add) storedRecords() (int64, bool) {
+	if n, ok := leadingRecords(a.Stats); ok {
+		return n, true
+	}
 	var stats struct {
 		NumRecords *int64 `json:"numRecords"`
 	}
@@ -210,4 +215,21 @@ func (a *Add) storedRecords() (int64, bool) {
 		return 0, false
 	}
 	return *stats.NumRecords, true
+}
+
+// leadingRecords reads the number of rows where most writers put it, in front, without the rest of the statistics.
+func leadingRecords(stats string) (int64, bool) {
+	rest, ok := strings.CutPrefix(stats, `{"numRecords":`)
+	if !ok {
+		return 0, false
+	}
+	digits := 0
+	for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
+		digits++
+	}
+	if digits == len(rest) || rest[digits] != ',' && rest[digits] != '}' || digits > 1 && rest[0] == '0' {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(rest[:digits], 10, 64)
+	return n, err == nil
 }

@@ -104,6 +104,10 @@ func eachAction(key string, data []byte) iter.Seq2[action, error] {
 // parseAction parses one line of the log.
 func parseAction(line []byte) (action, error) {
 	var a action
+	if add, ok := parseAdd(line); ok {
+		a.Add = add
+		return a, a.check()
+	}
 	if err := json.Unmarshal(line, &a); err != nil {
 		return action{}, err
 	}

@@ -2,6 +2,8 @@ package delta
 
 import (
 	"bytes"
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,4 +67,55 @@ func FuzzPaths(f *testing.F) {
 			t.Fatalf("%q and %q name one file but differ", path, encodePath(key))
 		}
 	})
+}
+
+// FuzzAddLine: what the fast parser of add actions takes, encoding/json takes for the same.
+func FuzzAddLine(f *testing.F) {
+	for _, line := range []string{
+		`{"add":{"path":"p=1/a%20b","partitionValues":{"p":null,"q":"1"},"size":1,"modificationTime":1,"dataChange":true,"stats":"{\"numRecords\":1}","tags":{"a":"b"}}}`,
+		`{"add":{"path":"x\u00e4\n\\","partitionValues":{},"size":0,"modificationTime":-1,"dataChange":false,"stats":null,"tags":null}}`,
+		`{"add":{"path":"a","path":"b"}}`, `{"add":{"Path":"a"}}`, `{"add":{"path":"a","size":01}}`, `{"add":{}}`, `{"add":{"path":"a"}} `,
+		`{"add":{"path":"a"},"remove":null}`, `{"add":{"path":"a","partitionValues":{"a":"1","a":"2"}}}`, "{\"add\":{\"path\":\"\xff\"}}",
+		`{"add":{"path":"\ud800","size":9223372036854775808}}`, `{"add":{"path":"a\`,
+	} {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		got, ok := parseAdd(line)
+		if !ok {
+			return
+		}
+		var want action
+		if err := json.Unmarshal(line, &want); err != nil {
+			t.Fatalf("%q is taken, though %v", line, err)
+		}
+		if diff := cmp.Diff(action{Add: got}, want); diff != "" {
+			t.Fatalf("%q (-fast +encoding/json):\n%s", line, diff)
+		}
+		if n, ok := leadingRecords(got.Stats); ok {
+			var stats struct{ NumRecords *int64 }
+			if json.Valid([]byte(got.Stats)) && (json.Unmarshal([]byte(got.Stats), &stats) != nil || *stats.NumRecords != n) && strings.Count(strings.ToLower(got.Stats), `"numrecords"`) == 1 {
+				t.Fatalf("%d rows in %s", n, got.Stats)
+			}
+		}
+	})
+}
+
+// TestAddLinesAreTaken: the fast parser takes what weir writes, or it would be of no use.
+func TestAddLinesAreTaken(t *testing.T) {
+	a := &Add{
+		Path: "day=1/part-00000.parquet", PartitionValues: PartitionValues{"day": "1", "none": ""}, Size: 123, ModificationTime: 1_760_000_000_000,
+		DataChange: true, Stats: `{"numRecords":10,"minValues":{"a":"x\"y\\z"}}`, Tags: map[string]string{"ZORDER_BY": "a,b"},
+	}
+	line, err := encodeActions([]action{{Add: a}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ok := parseAdd(bytes.TrimSpace(line))
+	if diff := cmp.Diff(a, got); !ok || diff != "" {
+		t.Fatalf("taken: %t, (-written +read):\n%s", ok, diff)
+	}
+	if n, ok := got.NumRecords(); !ok || n != 10 {
+		t.Fatalf("%d rows", n)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/format"
@@ -201,10 +202,17 @@ func each(x *values, s span, f func([]byte) error) error {
 const maxBatchBytes = 1 << 30
 
 func toBytes(v *column.Vector, x *values, s span) error {
+	total := len(v.Data)
+	_ = each(x, s, func(b []byte) error { // without an error of its own
+		total += len(b)
+		return nil
+	})
+	if total > maxBatchBytes {
+		return fmt.Errorf("more than %d bytes in a column of one batch: %w", maxBatchBytes, ErrUnsupported)
+	}
+	v.Data = slices.Grow(v.Data, total-len(v.Data))
+	v.Offsets = slices.Grow(v.Offsets, max(s.n, len(s.indices)))
 	return each(x, s, func(b []byte) error {
-		if len(v.Data)+len(b) > maxBatchBytes {
-			return fmt.Errorf("more than %d bytes in a column of one batch: %w", maxBatchBytes, ErrUnsupported)
-		}
 		v.Data = append(v.Data, b...)
 		v.Offsets = append(v.Offsets, int32(len(v.Data)))
 		return nil
