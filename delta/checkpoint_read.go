@@ -105,6 +105,8 @@ func readJSONCheckpoint(ctx context.Context, st store.Store, key string, apply f
 // checkpointDecoder turns the rows of a batch of readSchema into actions.
 type checkpointDecoder struct {
 	txn, add, remove, metadata, protocol, domain, sidecar fields
+
+	adds []Add // room for the next ones: made one by one they would be most of the work
 }
 
 func newCheckpointDecoder(b *column.Batch) *checkpointDecoder {
@@ -113,7 +115,8 @@ func newCheckpointDecoder(b *column.Batch) *checkpointDecoder {
 		c[i] = newFields(v)
 	}
 	return &checkpointDecoder{
-		c[txnColumn], c[addColumn], c[removeColumn], c[metadataColumn], c[protocolColumn], c[domainColumn], c[domainColumn+1],
+		txn: c[txnColumn], add: c[addColumn], remove: c[removeColumn], metadata: c[metadataColumn], protocol: c[protocolColumn],
+		domain: c[domainColumn], sidecar: c[domainColumn+1],
 	}
 }
 
@@ -121,14 +124,18 @@ func (d *checkpointDecoder) action(row int) action {
 	var a action
 	switch {
 	case d.add.has(row):
-		a.Add = decodeAdd(d.add.at(row))
+		a.Add = d.newAdd()
+		v := d.add.at(row)
+		decodeAdd(a.Add, &v)
 	case d.remove.has(row):
-		a.Remove = decodeRemove(d.remove.at(row))
+		v := d.remove.at(row)
+		a.Remove = decodeRemove(&v)
 	case d.txn.has(row):
 		v := d.txn.at(row)
 		a.Txn = &Txn{AppID: v.text(), Version: v.long(), LastUpdated: v.maybeLong()}
 	case d.metadata.has(row):
-		a.Metadata = decodeMetadata(d.metadata.at(row))
+		v := d.metadata.at(row)
+		a.Metadata = decodeMetadata(&v)
 	case d.protocol.has(row):
 		v := d.protocol.at(row)
 		a.Protocol = &Protocol{MinReaderVersion: v.int(), MinWriterVersion: v.int(), ReaderFeatures: v.list(), WriterFeatures: v.list()}
@@ -142,8 +149,17 @@ func (d *checkpointDecoder) action(row int) action {
 	return a
 }
 
-func decodeAdd(v *values) *Add {
-	return &Add{
+func (d *checkpointDecoder) newAdd() *Add {
+	if len(d.adds) == 0 {
+		d.adds = make([]Add, 64)
+	}
+	a := &d.adds[0]
+	d.adds = d.adds[1:]
+	return a
+}
+
+func decodeAdd(a *Add, v *values) {
+	*a = Add{
 		Path: v.text(), PartitionValues: v.strings(), Size: v.long(), ModificationTime: v.long(), DataChange: v.bool(),
 		Stats: v.text(), Tags: v.strings(), DeletionVector: v.deletionVector(), BaseRowID: v.maybeLong(),
 		DefaultRowCommitVersion: v.maybeLong(), ClusteringProvider: v.text(),
@@ -170,12 +186,13 @@ func decodeMetadata(v *values) *Metadata {
 // fields is a vector with the place of each slot's value, and likewise what is below it.
 type fields struct {
 	v        *column.Vector
+	data     string  // of v, copied once: the texts of a batch are parts of it
 	place    []int32 // by slot; -1 for null
 	children []fields
 }
 
 func newFields(v *column.Vector) fields {
-	f := fields{v: v, place: v.Positions(nil)}
+	f := fields{v: v, place: v.Positions(nil), data: string(v.Data)}
 	for _, c := range v.Children {
 		f.children = append(f.children, newFields(c))
 	}
@@ -185,7 +202,7 @@ func newFields(v *column.Vector) fields {
 func (f *fields) has(slot int) bool { return f.place[slot] >= 0 }
 
 // at begins reading the struct in a valid slot.
-func (f *fields) at(slot int) *values { return &values{f: f, slot: int(f.place[slot])} }
+func (f *fields) at(slot int) values { return values{f: f, slot: int(f.place[slot])} }
 
 // values reads a struct field by field, in the order of the schema. What is null reads as the zero value.
 type values struct {
@@ -206,8 +223,10 @@ func (v *values) text() string {
 	if p < 0 {
 		return ""
 	}
-	return string(c.v.BytesAt(p))
+	return c.text(p)
 }
+
+func (f *fields) text(p int) string { return f.data[f.v.Offsets[p]:f.v.Offsets[p+1]] }
 
 func (v *values) long() int64 {
 	c, p := v.field()
@@ -250,10 +269,10 @@ func (v *values) strings() map[string]string {
 	for e := c.v.Offsets[p]; e < c.v.Offsets[p+1]; e++ {
 		text := ""
 		if at := value.place[e]; at >= 0 {
-			text = string(value.v.BytesAt(int(at)))
+			text = value.text(int(at))
 		}
 		if at := key.place[e]; at >= 0 {
-			m[string(key.v.BytesAt(int(at)))] = text
+			m[key.text(int(at))] = text
 		}
 	}
 	return m
@@ -268,7 +287,7 @@ func (v *values) list() []string {
 	elem := &c.children[0]
 	for e := c.v.Offsets[p]; e < c.v.Offsets[p+1]; e++ {
 		if at := elem.place[e]; at >= 0 {
-			list = append(list, string(elem.v.BytesAt(int(at))))
+			list = append(list, elem.text(int(at)))
 		}
 	}
 	return list

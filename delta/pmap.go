@@ -37,8 +37,9 @@ type pnode[V any] struct {
 	bitmap   uint32 // of the slots that children fills, in order; 0 in a leaf
 	children []*pnode[V]
 
-	hash    uint64 // leaf
-	entries []pentry[V]
+	hash uint64 // leaf
+	pentry[V]
+	more []pentry[V] // whose keys share the hash
 }
 
 type pentry[V any] struct {
@@ -58,8 +59,8 @@ func (m pmap[V]) get(key string) (V, bool) {
 	for shift := 0; n != nil; shift += pbits {
 		if n.bitmap == 0 {
 			if n.hash == h {
-				if i := n.index(key); i >= 0 {
-					return n.entries[i].value, true
+				if e := n.find(key); e != nil {
+					return e.value, true
 				}
 			}
 			break
@@ -78,13 +79,17 @@ func slot(h uint64, shift int) uint32 { return 1 << (h >> shift & (1<<pbits - 1)
 
 func (n *pnode[V]) position(bit uint32) int { return bits.OnesCount32(n.bitmap & (bit - 1)) }
 
-func (n *pnode[V]) index(key string) int {
-	for i := range n.entries {
-		if n.entries[i].key == key {
-			return i
+// find is the entry of a key in a leaf, nil if it has none.
+func (n *pnode[V]) find(key string) *pentry[V] {
+	if n.key == key {
+		return &n.pentry
+	}
+	for i := range n.more {
+		if n.more[i].key == key {
+			return &n.more[i]
 		}
 	}
-	return -1
+	return nil
 }
 
 func (m pmap[V]) set(key string, v V) pmap[V] {
@@ -105,7 +110,7 @@ func (n *pnode[V]) own(edit *pedit) *pnode[V] {
 
 func (n *pnode[V]) set(edit *pedit, shift int, h uint64, e pentry[V]) (*pnode[V], bool) {
 	if n == nil {
-		return &pnode[V]{edit: edit, hash: h, entries: []pentry[V]{e}}, true
+		return &pnode[V]{edit: edit, hash: h, pentry: e}, true
 	}
 	if n.bitmap == 0 {
 		return n.setLeaf(edit, shift, h, e)
@@ -115,7 +120,7 @@ func (n *pnode[V]) set(edit *pedit, shift int, h uint64, e pentry[V]) (*pnode[V]
 	out := n.own(edit)
 	if n.bitmap&bit == 0 {
 		out.bitmap |= bit
-		out.children = slices.Insert(out.children, i, &pnode[V]{edit: edit, hash: h, entries: []pentry[V]{e}})
+		out.children = slices.Insert(out.children, i, &pnode[V]{edit: edit, hash: h, pentry: e})
 		return out, true
 	}
 	child, grown := out.children[i].set(edit, shift+pbits, h, e)
@@ -128,12 +133,12 @@ func (n *pnode[V]) setLeaf(edit *pedit, shift int, h uint64, e pentry[V]) (*pnod
 		branch := &pnode[V]{edit: edit, bitmap: slot(n.hash, shift), children: []*pnode[V]{n}}
 		return branch.set(edit, shift, h, e)
 	}
-	out := &pnode[V]{edit: edit, hash: h, entries: append(make([]pentry[V], 0, len(n.entries)+1), n.entries...)}
-	if i := n.index(e.key); i >= 0 {
-		out.entries[i] = e
+	out := &pnode[V]{edit: edit, hash: h, pentry: n.pentry, more: slices.Clone(n.more)}
+	if old := out.find(e.key); old != nil {
+		*old = e
 		return out, false
 	}
-	out.entries = append(out.entries, e)
+	out.more = append(out.more, e)
 	return out, true
 }
 
@@ -185,19 +190,14 @@ func (n *pnode[V]) without(i int, bit uint32) *pnode[V] {
 }
 
 func (n *pnode[V]) removeLeaf(h uint64, key string) (*pnode[V], bool) {
-	i := -1
-	if n.hash == h {
-		i = n.index(key)
-	}
-	switch {
-	case i < 0:
+	if n.hash != h || n.find(key) == nil {
 		return n, false
-	case len(n.entries) == 1:
+	}
+	if len(n.more) == 0 {
 		return nil, true
 	}
-	out := &pnode[V]{hash: h, entries: make([]pentry[V], 0, len(n.entries)-1)}
-	out.entries = append(append(out.entries, n.entries[:i]...), n.entries[i+1:]...)
-	return out, true
+	left := slices.DeleteFunc(append([]pentry[V]{n.pentry}, n.more...), func(e pentry[V]) bool { return e.key == key })
+	return &pnode[V]{hash: h, pentry: left[0], more: left[1:]}, true
 }
 
 // all yields the entries in no particular order.
@@ -209,10 +209,16 @@ func (n *pnode[V]) each(yield func(string, V) bool) bool {
 	if n == nil {
 		return true
 	}
-	for i := range n.entries {
-		if !yield(n.entries[i].key, n.entries[i].value) {
+	if n.bitmap == 0 {
+		if !yield(n.key, n.value) {
 			return false
 		}
+		for i := range n.more {
+			if !yield(n.more[i].key, n.more[i].value) {
+				return false
+			}
+		}
+		return true
 	}
 	for _, c := range n.children {
 		if !c.each(yield) {

@@ -18,6 +18,7 @@ type assembler struct {
 	leaves    []*wantedLeaf
 	byLeaf    map[int]*wantedLeaf
 	batchRows int
+	rows      int64 // of the row group
 }
 
 // wanted is a node of the wanted type.
@@ -40,7 +41,7 @@ type wantedLeaf struct {
 
 func (f *File) assembler(g *groupMeta, want *schema.Type) (a *assembler, err error) {
 	defer recovered(&err)
-	a = &assembler{f: f, want: want, byLeaf: make(map[int]*wantedLeaf), batchRows: MaxBatchRows}
+	a = &assembler{f: f, want: want, byLeaf: make(map[int]*wantedLeaf), batchRows: MaxBatchRows, rows: g.rows}
 	if want.Kind != schema.Struct {
 		return nil, fmt.Errorf("wanted type is no struct: %w", ErrMisfit)
 	}
@@ -149,6 +150,9 @@ func (a *assembler) batch(rows int) (b *column.Batch, err error) {
 	defer recovered(&err)
 	for _, l := range a.leaves {
 		l.v = column.New(l.t)
+		if k := l.t.Kind; k == schema.String || k == schema.Binary {
+			l.v.Data = make([]byte, 0, a.textBytes(l, rows))
+		}
 		if l.def, l.rep, err = l.r.take(rows, l.def[:0], l.rep[:0], l.v, l.add); err != nil {
 			return nil, fmt.Errorf("column %q: %w", l.n.name, err)
 		}
@@ -162,6 +166,11 @@ func (a *assembler) batch(rows int) (b *column.Batch, err error) {
 		b.Columns = append(b.Columns, v)
 	}
 	return b, nil
+}
+
+// textBytes is a guess at the bytes of the leaf's values in so many rows, with some to spare. Values in a dictionary take more.
+func (a *assembler) textBytes(l *wantedLeaf, rows int) int64 {
+	return min(max(l.r.meta.uncompressed, 0)*int64(rows)/max(a.rows, 1)*9/8, batchTarget)
 }
 
 // place says which entries of a leaf are slots of a node: those whose parent exists (definition level at least def) and
