@@ -237,3 +237,29 @@ func TestGapsInTheLog(t *testing.T) {
 		t.Errorf("the beginning is missing: %v", err)
 	}
 }
+
+// TestCheckpointByBytes: a few commits of many files make a checkpoint due as many small ones do.
+func TestCheckpointByBytes(t *testing.T) {
+	st := store.NewMemory()
+	table := create(t, st, delta.CreateOptions{})
+	stats := `{"numRecords":1,"minValues":{"id":"` + strings.Repeat("x", 1<<20) + `"}}`
+	for i := range 20 {
+		a := file("f" + strconv.Itoa(i))
+		a.Stats = stats
+		commit(t, table, fixed(delta.Transaction{Operation: "WRITE", BlindAppend: true, Adds: []delta.Add{a}}))
+	}
+	must(t, table.Close(t.Context()))
+	data, err := st.Get(t.Context(), "_delta_log/_last_checkpoint")
+	must(t, err)
+	if !strings.Contains(string(data), `"version":1`) { // 16 or so
+		t.Errorf("%s", data)
+	}
+	again := open(t, st, delta.Options{})
+	commit(t, again, appending("last"))
+	must(t, again.Close(t.Context()))
+	now, err := st.Get(t.Context(), "_delta_log/_last_checkpoint")
+	must(t, err)
+	if string(now) != string(data) {
+		t.Errorf("a checkpoint for 4 MiB: %s", now)
+	}
+}

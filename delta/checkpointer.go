@@ -9,6 +9,7 @@ import (
 type checkpointer struct {
 	mu     sync.Mutex // guards the fields below
 	last   int64      // version of the newest checkpoint known
+	replay int64      // what the snapshot's replay was when that was made
 	closed bool
 	cancel context.CancelFunc // of the one that runs
 	done   chan struct{}      // closed when it has ended; nil: none runs
@@ -16,6 +17,10 @@ type checkpointer struct {
 
 // defaultCheckpointEvery is how many commits a reader has to replay at most.
 const defaultCheckpointEvery = 100
+
+// checkpointBytes is how many bytes of log a reader has to replay at most, but for one entry: commits of many files are few
+// and large.
+const checkpointBytes = 16 << 20
 
 // every is the number of commits between checkpoints.
 func (t *Table) checkpointEvery(s *Snapshot) int64 {
@@ -34,47 +39,62 @@ func (t *Table) maybeCheckpoint(s *Snapshot) {
 	c := &t.checkpoints
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.done != nil || s.version-c.last < t.checkpointEvery(s) {
+	if c.closed || c.done != nil || s.version <= c.last {
+		return
+	}
+	if s.version-c.last < t.checkpointEvery(s) && s.replay-c.replay < checkpointBytes {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel, c.done = cancel, make(chan struct{})
 	go func() {
 		defer cancel()
-		last := s.version
-		if err := t.checkpointDue(ctx, s); err != nil {
+		last, err := t.checkpointDue(ctx, s)
+		if err != nil {
 			t.opt.Logger.Warn("checkpoint failed", "table", t.store.String(), "version", s.version, "error", err)
-			last -= t.checkpointEvery(s) * 9 / 10 // not at every commit
+			last = s.version - t.checkpointEvery(s)*9/10 // not at every commit
 		}
-		c.finish(last)
+		c.finish(last, s.replay)
 	}()
 }
 
-func (c *checkpointer) finish(last int64) {
+func (c *checkpointer) finish(last, replay int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = max(c.last, last)
+	c.last, c.replay = max(c.last, last), replay
 	close(c.done)
 	c.done = nil
 }
 
-// checkpointDue writes a checkpoint of s unless another writer has made one lately.
-func (t *Table) checkpointDue(ctx context.Context, s *Snapshot) error {
+// checkpointDue writes a checkpoint of s unless another writer has made one lately. It returns the version of the newest.
+func (t *Table) checkpointDue(ctx context.Context, s *Snapshot) (int64, error) {
 	hint, err := readLastCheckpoint(ctx, t.store)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if hint > 0 && hint <= s.version && s.version-hint < t.checkpointEvery(s) {
-		t.checkpoints.note(hint)
-		return nil
+	if hint > max(t.checkpoints.newest(), 0) && hint <= s.version && s.version-hint < t.checkpointEvery(s) {
+		return hint, nil
 	}
-	return writeCheckpoint(ctx, t.store, s, t.opt.Now(), false)
+	return s.version, writeCheckpoint(ctx, t.store, s, t.opt.Now(), false)
 }
 
 func (c *checkpointer) note(version int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last = max(c.last, version)
+}
+
+func (c *checkpointer) newest() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+// reloaded notes that the snapshot was loaded anew, from the checkpoint of that version.
+func (c *checkpointer) reloaded(version int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last, c.replay = max(c.last, version), 0
 }
 
 func (c *checkpointer) isClosed() bool {

@@ -20,6 +20,7 @@ const maxEntryBytes = 1 << 30
 type entry struct {
 	version int64
 	mark    mark
+	size    int64 // bytes in the log
 	actions []action
 }
 
@@ -49,7 +50,7 @@ func readEntry(ctx context.Context, st store.Store, version int64) (*entry, erro
 }
 
 func parseEntry(version int64, data []byte) (*entry, error) {
-	e := &entry{version: version, mark: sha256.Sum256(data)}
+	e := &entry{version: version, mark: sha256.Sum256(data), size: int64(len(data))}
 	for a, err := range eachAction(entryKey(version), data) {
 		if err != nil {
 			return nil, err

@@ -188,6 +188,7 @@ func (seg *segment) replay(ctx context.Context, st store.Store) (*Snapshot, erro
 		for i := range e.actions {
 			s.apply(&e.actions[i])
 		}
+		s.replay += e.size
 		tip = e
 	})
 	if err != nil {

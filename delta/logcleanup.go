@@ -20,21 +20,9 @@ const defaultLogRetention = 30 * 24 * time.Hour
 //
 // Errors: *UnsupportedFeatureError, those of [Table.Update] and of the store.
 func (t *Table) CleanLog(ctx context.Context) (int, error) {
-	s, err := t.Update(ctx)
+	files, err := t.expired(ctx)
 	if err != nil {
 		return 0, err
-	}
-	if err := checkWritable(s.protocol, s.metadata, s.schema); err != nil {
-		return 0, err
-	}
-	if v, ok := s.metadata.Configuration["delta.enableExpiredLogCleanup"]; ok && !isTrue(v) {
-		return 0, nil
-	}
-	retention := s.intervalProperty("delta.logRetentionDuration", defaultLogRetention)
-	cutoff := t.opt.Now().Add(-retention).UTC().Truncate(24 * time.Hour)
-	files, err := expiredLog(ctx, t.store, cutoff)
-	if err != nil {
-		return 0, fmt.Errorf("clean log: %w", err)
 	}
 	// Oldest first: a reader that comes upon a log half cleaned finds its beginning missing, not a gap.
 	for i, f := range files {
@@ -43,6 +31,36 @@ func (t *Table) CleanLog(ctx context.Context) (int, error) {
 		}
 	}
 	return len(files), nil
+}
+
+// ExpiredLog lists the files that [Table.CleanLog] would delete. Errors: those of CleanLog.
+func (t *Table) ExpiredLog(ctx context.Context) ([]string, error) {
+	files, err := t.expired(ctx)
+	keys := make([]string, len(files))
+	for i, f := range files {
+		keys[i] = f.Key
+	}
+	return keys, err
+}
+
+func (t *Table) expired(ctx context.Context) ([]store.Info, error) {
+	s, err := t.Update(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkWritable(s.protocol, s.metadata, s.schema); err != nil {
+		return nil, err
+	}
+	if v, ok := s.metadata.Configuration["delta.enableExpiredLogCleanup"]; ok && !isTrue(v) {
+		return nil, nil
+	}
+	retention := s.intervalProperty("delta.logRetentionDuration", defaultLogRetention)
+	cutoff := t.opt.Now().Add(-retention).UTC().Truncate(24 * time.Hour)
+	files, err := expiredLog(ctx, t.store, cutoff)
+	if err != nil {
+		return nil, fmt.Errorf("clean log: %w", err)
+	}
+	return files, nil
 }
 
 // expiredLog lists the files before the newest checkpoint that is not younger than the newest entry of the cutoff.

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/weir-dev/weir/delta/column"
 	"github.com/weir-dev/weir/delta/parquet"
 )
 
@@ -17,7 +16,7 @@ import (
 type OptimizeOptions struct {
 	TargetSize int64             // bytes of a file; 0 means delta.targetFileSize, or 128 MiB
 	Where      func(a *Add) bool // which files to look at; nil means all
-	Memory     int64             // bytes of rows held at a time; 0 means 256 MiB. A file gets no more rows than fit.
+	Memory     int64             // bytes of rows held at a time; 0 means 256 MiB. It bounds the row groups.
 	RoundBytes int64             // of the files that one commit replaces; 0 means 1 GiB
 
 	// ZOrder are columns along whose Z-order curve the rows of each partition are sorted, so that files are skipped by
@@ -26,6 +25,15 @@ type OptimizeOptions struct {
 	ZOrder []string
 
 	Parquet parquet.WriterOptions
+
+	// Pause is called every few thousand rows and may wait; an error of it ends the work. Nil: never.
+	Pause func(ctx context.Context) error
+	// Turn is called before each commit, and what it returns after it. Nil: never.
+	Turn func(ctx context.Context) (done func(), err error)
+
+	DryRun bool // only say what would be done: files and bytes replaced, and about how many files come out
+
+	auto bool // nobody asked for it
 }
 
 func (o OptimizeOptions) withDefaults(s *Snapshot) OptimizeOptions {
@@ -37,6 +45,12 @@ func (o OptimizeOptions) withDefaults(s *Snapshot) OptimizeOptions {
 	}
 	if o.RoundBytes <= 0 {
 		o.RoundBytes = 1 << 30
+	}
+	if o.Pause == nil {
+		o.Pause = func(ctx context.Context) error { return ctx.Err() }
+	}
+	if o.Turn == nil {
+		o.Turn = func(context.Context) (func(), error) { return func() {}, nil }
 	}
 	return o
 }
@@ -77,13 +91,30 @@ func (t *Table) Optimize(ctx context.Context, o OptimizeOptions) (OptimizeResult
 // pack makes one file of several small ones.
 func (t *Table) pack(ctx context.Context, s *Snapshot, o OptimizeOptions, done *OptimizeResult) error {
 	for round := range rounds(s.bins(o), o.RoundBytes) {
-		w := t.newDataWriter(s.schema, s.metadata.PartitionColumns, o.Parquet)
-		err := t.replaceFiles(ctx, s, w, round, nil, done, func(b bin) error { return w.pack(ctx, s, b, o.Memory) })
-		if err != nil {
+		if err := t.replace(ctx, s, round, o, done); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// replace puts other files with the same rows in the place of each bin, in one commit.
+func (t *Table) replace(ctx context.Context, s *Snapshot, bins []bin, o OptimizeOptions, done *OptimizeResult) error {
+	if o.DryRun {
+		for _, b := range bins {
+			done.add(OptimizeResult{FilesRemoved: len(b), BytesRemoved: b.size(), FilesAdded: int((b.size() + o.TargetSize - 1) / o.TargetSize)})
+		}
+		return nil
+	}
+	w := t.newDataWriter(s.schema, s.metadata.PartitionColumns, o.Parquet)
+	if len(o.ZOrder) > 0 {
+		c, err := s.newCurve(o.ZOrder)
+		if err != nil {
+			return err
+		}
+		return t.replaceFiles(ctx, s, w, bins, o, done, func(b bin) error { return w.sort(ctx, s, c, b, o) })
+	}
+	return t.replaceFiles(ctx, s, w, bins, o, done, func(b bin) error { return w.pack(ctx, s, b, o) })
 }
 
 // bin is files of one partition to be packed into one.
@@ -98,7 +129,7 @@ func (b bin) size() (n int64) {
 
 // bins are the files worth packing: neighbours in time, of one partition, which together stay below the target size.
 func (s *Snapshot) bins(o OptimizeOptions) []bin {
-	byPartition := map[string][]*Add{}
+	byPartition := map[string]bin{}
 	for _, a := range s.inOrder() {
 		if a.Size < o.TargetSize && (o.Where == nil || o.Where(a)) {
 			key := partitionKey(a.PartitionValues)
@@ -107,19 +138,9 @@ func (s *Snapshot) bins(o OptimizeOptions) []bin {
 	}
 	var bins []bin
 	for _, key := range slices.Sorted(maps.Keys(byPartition)) {
-		var b bin
-		size := int64(0)
-		for _, a := range byPartition[key] {
-			if size+a.Size > o.TargetSize {
-				bins = append(bins, b)
-				b, size = nil, 0
-			}
-			b = append(b, a)
-			size += a.Size
-		}
-		bins = append(bins, b)
+		bins = append(bins, byPartition[key].fill(o.TargetSize)...)
 	}
-	return slices.DeleteFunc(bins, func(b bin) bool { return len(b) < 2 })
+	return bins
 }
 
 // partitionKey is the same for two files if and only if they are of one partition.
@@ -148,10 +169,10 @@ func rounds(bins []bin, bytes int64) func(yield func([]bin) bool) {
 }
 
 // replaceFiles commits that the files which make writes stand for those of the bins.
-func (t *Table) replaceFiles(ctx context.Context, s *Snapshot, w *dataWriter, bins []bin, zOrderBy []string, done *OptimizeResult, replace func(bin) error) error {
+func (t *Table) replaceFiles(ctx context.Context, s *Snapshot, w *dataWriter, bins []bin, o OptimizeOptions, done *OptimizeResult, replace func(bin) error) error {
 	tx := Transaction{
 		Operation: "OPTIMIZE", Base: s, Isolation: SnapshotIsolation,
-		Parameters: map[string]any{"predicate": "[]", "zOrderBy": append([]string{}, zOrderBy...), "auto": false},
+		Parameters: map[string]any{"predicate": "[]", "zOrderBy": append([]string{}, o.ZOrder...), "auto": o.auto},
 	}
 	round := OptimizeResult{Commits: 1}
 	for _, b := range bins {
@@ -171,16 +192,26 @@ func (t *Table) replaceFiles(ctx context.Context, s *Snapshot, w *dataWriter, bi
 		round.BytesAdded += a.Size
 	}
 	tx.Metrics = round.metrics()
-	_, err := t.Commit(ctx, func(context.Context, *Snapshot) (*Transaction, error) {
-		again := tx
-		return &again, nil
-	})
+	err := t.commitInTurn(ctx, &tx, o)
 	if _, unknown := errors.AsType[*UnknownOutcomeError](err); err != nil && !unknown {
 		return errors.Join(err, w.undo(ctx)) // no commit names them
 	}
 	if err == nil {
 		done.add(round)
 	}
+	return err
+}
+
+func (t *Table) commitInTurn(ctx context.Context, tx *Transaction, o OptimizeOptions) error {
+	release, err := o.Turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = t.Commit(ctx, func(context.Context, *Snapshot) (*Transaction, error) {
+		again := *tx
+		return &again, nil
+	})
 	return err
 }
 
@@ -199,36 +230,21 @@ func (r *OptimizeResult) metrics() map[string]string {
 	}
 }
 
-// pack writes the rows of a bin, as one file unless they need more memory than allowed.
-func (w *dataWriter) pack(ctx context.Context, s *Snapshot, b bin, memory int64) error {
-	held, bytes := []*column.Batch{}, int64(0)
-	flush := func() error {
-		if len(held) == 0 {
-			return nil
-		}
-		p := partition{values: b[0].PartitionValues}
-		for _, h := range held {
-			p.of = append(p.of, rowSet{batch: h})
-		}
-		held, bytes = nil, 0
-		return w.write(ctx, p)
-	}
+// pack writes the rows of a bin as one file, of row groups that fit into the memory.
+func (w *dataWriter) pack(ctx context.Context, s *Snapshot, b bin, o OptimizeOptions) error {
+	f := w.begin(b[0].PartitionValues, o.Memory)
 	for _, a := range b {
 		for rows, err := range s.readOne(ctx, a) {
+			if err == nil {
+				err = f.add(ctx, rows)
+			}
+			if err == nil {
+				err = o.Pause(ctx)
+			}
 			if err != nil {
-				return err
-			}
-			if rows.Rows == 0 {
-				continue
-			}
-			held = append(held, rows)
-			if bytes += rows.Bytes(); bytes < memory {
-				continue
-			}
-			if err := flush(); err != nil {
-				return err
+				return errors.Join(err, f.abort())
 			}
 		}
 	}
-	return flush()
+	return f.close()
 }

@@ -39,6 +39,38 @@ func (t *Table) Restore(ctx context.Context, version int64) (CommitResult, error
 	})
 }
 
+// RestorePlan is what a [Table.Restore] would do.
+type RestorePlan struct {
+	Version                  int64 // of the table now
+	FilesAdded, FilesRemoved int
+	BytesAdded, BytesRemoved int64
+	Metadata                 bool // schema or properties change
+}
+
+// PlanRestore says what a Restore would do, and changes nothing. Errors: those of Restore.
+func (t *Table) PlanRestore(ctx context.Context, version int64) (RestorePlan, error) {
+	old, err := OpenAt(ctx, t.store, version)
+	if err != nil {
+		return RestorePlan{}, fmt.Errorf("restore: %w", err)
+	}
+	s, err := t.Update(ctx)
+	if err != nil {
+		return RestorePlan{}, err
+	}
+	tx := restoring(old, s)
+	if err := checkFiles(ctx, t.store, tx.Adds); err != nil {
+		return RestorePlan{}, fmt.Errorf("restore: %w", err)
+	}
+	p := RestorePlan{Version: s.version, FilesAdded: len(tx.Adds), FilesRemoved: len(tx.Removes), Metadata: tx.Metadata != nil}
+	for i := range tx.Adds {
+		p.BytesAdded += tx.Adds[i].Size
+	}
+	for i := range tx.Removes {
+		p.BytesRemoved += tx.Removes[i].Size
+	}
+	return p, nil
+}
+
 // restoring is the transaction that makes old of s.
 func restoring(old, s *Snapshot) *Transaction {
 	tx := &Transaction{

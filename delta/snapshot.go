@@ -16,6 +16,7 @@ type Snapshot struct {
 	version int64
 	at      time.Time // of the commit, by its writer's clock
 	mark    mark      // of the entry; zero if it was not there to be read
+	replay  int64     // bytes of the entries since the checkpoint that it was loaded from
 	store   store.Store
 	state
 }
@@ -112,7 +113,7 @@ func (s *state) settle() error {
 // next is the snapshot after e.
 func (s *Snapshot) next(e *entry) (*Snapshot, error) {
 	n := *s
-	n.version, n.mark = e.version, e.mark
+	n.version, n.mark, n.replay = e.version, e.mark, s.replay+e.size
 	for i := range e.actions {
 		n.apply(&e.actions[i])
 	}

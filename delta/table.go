@@ -22,7 +22,7 @@ import (
 type Options struct {
 	EngineInfo      string           // of commits, such as "weir/0.1.0"
 	Logger          *slog.Logger     // nil: slog.Default
-	CheckpointEvery int              // commits; 0: 100, or delta.checkpointInterval of the table if that is less
+	CheckpointEvery int              // commits; 0: 100, or delta.checkpointInterval of the table if that is less. Sooner after 16 MiB of log
 	MaxAttempts     int              // of a commit that loses against others; 0: 100
 	Now             func() time.Time // nil: time.Now
 }
@@ -241,7 +241,7 @@ func (t *Table) verify(ctx context.Context) error {
 	}
 	t.snap.Store(n)
 	t.seen = now
-	t.checkpoints.note(seg.base())
+	t.checkpoints.reloaded(seg.base())
 	return nil
 }
 

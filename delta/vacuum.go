@@ -3,6 +3,7 @@ package delta
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ type VacuumOptions struct {
 	Retention time.Duration
 	Force     bool
 	DryRun    bool // delete nothing
+	DataFiles bool // only what looks like a file of the table: data files and deletion vectors
 }
 
 // VacuumResult says what was deleted, or would be.
@@ -66,7 +68,7 @@ func (t *Table) Vacuum(ctx context.Context, o VacuumOptions) (VacuumResult, erro
 	}
 	now := t.opt.Now()
 	before := now.Add(-retention)
-	unused, err := s.unused(ctx, before)
+	unused, err := s.unused(ctx, before, o.DataFiles)
 	if err != nil || o.DryRun {
 		return sumUp(unused), err
 	}
@@ -94,7 +96,7 @@ func (s *Snapshot) vacuumRetention(o VacuumOptions) (time.Duration, error) {
 }
 
 // unused lists the objects last written before the given time that the table does not use and has not used since.
-func (s *Snapshot) unused(ctx context.Context, before time.Time) ([]store.Info, error) {
+func (s *Snapshot) unused(ctx context.Context, before time.Time, dataFiles bool) ([]store.Info, error) {
 	used, err := s.used(before)
 	if err != nil {
 		return nil, fmt.Errorf("vacuum: %w", err)
@@ -104,11 +106,17 @@ func (s *Snapshot) unused(ctx context.Context, before time.Time) ([]store.Info, 
 		if err != nil {
 			return nil, fmt.Errorf("vacuum: %w", err)
 		}
-		if !used[info.Key] && info.Modified.Before(before) && !s.hidden(info.Key) {
+		if !used[info.Key] && info.Modified.Before(before) && !s.hidden(info.Key) && (!dataFiles || isDataFile(info.Key)) {
 			unused = append(unused, info)
 		}
 	}
 	return unused, nil
+}
+
+// isDataFile says whether a key has the name of a data file, or of a file of deletion vectors.
+func isDataFile(key string) bool {
+	name := path.Base(key)
+	return strings.HasSuffix(name, ".parquet") || strings.HasPrefix(name, "deletion_vector_") && strings.HasSuffix(name, ".bin")
 }
 
 // used are the keys of the files in the table and of those removed since the given time.

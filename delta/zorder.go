@@ -186,24 +186,24 @@ func (r *reservoir) add(v *column.Vector) {
 
 // zOrder sorts the rows of each partition along the curve, a commit for each run of partitions.
 func (t *Table) zOrder(ctx context.Context, s *Snapshot, o OptimizeOptions, done *OptimizeResult) error {
-	c, err := s.newCurve(o.ZOrder)
-	if err != nil {
+	if _, err := s.newCurve(o.ZOrder); err != nil {
 		return err
 	}
-	tag := strings.Join(o.ZOrder, ",")
-	for round := range rounds(s.unsorted(o, tag), o.RoundBytes) {
-		w := t.newDataWriter(s.schema, s.metadata.PartitionColumns, o.Parquet)
-		err := t.replaceFiles(ctx, s, w, round, o.ZOrder, done, func(b bin) error {
-			if err := c.sample(ctx, s, b); err != nil {
-				return err
-			}
-			return (&zSorter{curve: c, snap: s, files: b, out: w, options: o, tag: tag}).run(ctx)
-		})
-		if err != nil {
+	for round := range rounds(s.unsorted(o, strings.Join(o.ZOrder, ",")), o.RoundBytes) {
+		if err := t.replace(ctx, s, round, o, done); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sort writes the rows of a bin along the curve.
+func (w *dataWriter) sort(ctx context.Context, s *Snapshot, c *curve, b bin, o OptimizeOptions) error {
+	z := &zSorter{curve: c, snap: s, files: b, out: w, options: o, tag: strings.Join(o.ZOrder, ",")}
+	if err := z.sample(ctx); err != nil {
+		return err
+	}
+	return z.run(ctx)
 }
 
 // unsorted are the files of each partition that holds one which is not sorted by tag yet, in runs below the size of a round.
@@ -238,39 +238,6 @@ func chunked(b bin, size int64) (out []bin) {
 	return append(out, run)
 }
 
-func (c *curve) sample(ctx context.Context, s *Snapshot, b bin) error {
-	samples := make([]*reservoir, len(c.columns))
-	for i := range samples {
-		samples[i] = &reservoir{rand: rand.New(rand.NewPCG(1, uint64(i)))} // the same files make the same curve
-	}
-	err := s.eachBatch(ctx, b, c.schema(), func(rows *column.Batch) error {
-		for i := range c.columns {
-			samples[i].add(find(rows, c.columns[i].Name))
-		}
-		return nil
-	})
-	c.learn(samples)
-	return err
-}
-
-// eachBatch reads the files one after the other.
-func (s *Snapshot) eachBatch(ctx context.Context, b bin, want *schema.Type, do func(*column.Batch) error) error {
-	var failed error
-	for _, a := range b {
-		ok := s.readFile(ctx, a, want, func(rows *column.Batch, err error) bool {
-			if err == nil && rows.Rows > 0 {
-				err = do(rows)
-			}
-			failed = err
-			return err == nil
-		})
-		if !ok {
-			return failed
-		}
-	}
-	return nil
-}
-
 // zSorter writes the rows of one bin in the order of the curve.
 type zSorter struct {
 	curve   *curve
@@ -281,6 +248,43 @@ type zSorter struct {
 	tag     string
 
 	rowsPerFile int
+}
+
+// sample learns the curve from the rows.
+func (z *zSorter) sample(ctx context.Context) error {
+	samples := make([]*reservoir, len(z.curve.columns))
+	for i := range samples {
+		samples[i] = &reservoir{rand: rand.New(rand.NewPCG(1, uint64(i)))} // the same files make the same curve
+	}
+	err := z.each(ctx, z.curve.schema(), func(rows *column.Batch) error {
+		for i := range z.curve.columns {
+			samples[i].add(find(rows, z.curve.columns[i].Name))
+		}
+		return nil
+	})
+	z.curve.learn(samples)
+	return err
+}
+
+// each reads the files one after the other.
+func (z *zSorter) each(ctx context.Context, want *schema.Type, do func(*column.Batch) error) error {
+	for _, a := range z.files {
+		var failed error
+		z.snap.readFile(ctx, a, want, func(rows *column.Batch, err error) bool {
+			if err == nil && rows.Rows > 0 {
+				err = do(rows)
+			}
+			if err == nil {
+				err = z.options.Pause(ctx)
+			}
+			failed = err
+			return err == nil
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	return nil
 }
 
 // run cuts the curve into slices whose rows fit into memory, and writes one slice after the other.
@@ -311,7 +315,7 @@ func (z *zSorter) plan(ctx context.Context) ([]uint64, error) {
 	var rows [zBuckets]int64
 	var total, bytes int64
 	var keys []uint64
-	err := z.snap.eachBatch(ctx, z.files, z.snap.schema, func(b *column.Batch) error {
+	err := z.each(ctx, z.snap.schema, func(b *column.Batch) error {
 		keys = z.curve.keys(keys[:0], b)
 		for _, k := range keys {
 			rows[k>>shift]++
@@ -340,7 +344,7 @@ func (z *zSorter) writeSlice(ctx context.Context, from, to uint64) error {
 	held := column.NewBatch(z.snap.schema)
 	var places, keys []uint64
 	var picked []int
-	err := z.snap.eachBatch(ctx, z.files, z.snap.schema, func(b *column.Batch) error {
+	err := z.each(ctx, z.snap.schema, func(b *column.Batch) error {
 		keys, picked = z.curve.keys(keys[:0], b), picked[:0]
 		for row, k := range keys {
 			if k >= from && k < to {

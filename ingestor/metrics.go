@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weir-dev/weir/delta"
 	"github.com/weir-dev/weir/ingestor/batch"
 )
 
@@ -26,10 +27,30 @@ type metrics struct {
 	dropped                  *prometheus.CounterVec // by reason
 	retries, rows, fileBytes prometheus.Counter
 	merged                   *prometheus.CounterVec // by what became of the record
-	write, put               prometheus.Observer    // seconds of a commit, by phase
+	care                     careMetrics
+	write, put               prometheus.Observer // seconds of a commit, by phase
 
 	totals struct{ accepted, rejected, committed atomic.Int64 }
 	doors  map[string]doorCounters // resolved once: the hot path looks up no labels
+}
+
+// careMetrics are those of the table's maintenance.
+type careMetrics struct {
+	runs                  *prometheus.CounterVec // by task and result
+	files, bytes, seconds *prometheus.CounterVec // by task
+	written               prometheus.Counter
+}
+
+func (m *metrics) maintained(r delta.MaintenanceReport) {
+	task, result := string(r.Task), "done"
+	if r.Err != nil {
+		result = "failed"
+	}
+	m.care.runs.WithLabelValues(task, result).Inc()
+	m.care.files.WithLabelValues(task).Add(float64(r.Files))
+	m.care.bytes.WithLabelValues(task).Add(float64(r.Bytes))
+	m.care.seconds.WithLabelValues(task).Add(r.Took.Seconds())
+	m.care.written.Add(float64(r.BytesWritten))
 }
 
 type doorCounters struct{ payloads, bytes, records, rejects prometheus.Counter }
@@ -58,7 +79,14 @@ func newMetrics(reg prometheus.Registerer, pipeline string) *metrics {
 		rows:      plain("records_committed_total", "Records in the table."),
 		fileBytes: plain("committed_bytes_total", "Bytes of committed data files."),
 		merged:    counter("records_merged_total", "Records of a merged table, by what became of them: inserted, updated, deleted, stale (older than what the table holds), superseded (a later one of the same row was in the batch).", "result"),
-		doors:     map[string]doorCounters{},
+		care: careMetrics{
+			runs:    counter("maintenance_runs_total", "Pieces of maintenance that found something to do, by task and by how they ended: done or failed.", "task", "result"),
+			files:   counter("maintenance_files_total", "Files that maintenance packed into others or deleted.", "task"),
+			bytes:   counter("maintenance_bytes_total", "Bytes of these files.", "task"),
+			written: plain("maintenance_written_bytes_total", "Bytes of the files that maintenance wrote."),
+			seconds: counter("maintenance_seconds_total", "Time that maintenance took, its rests included.", "task"),
+		},
+		doors: map[string]doorCounters{},
 	}
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "weir", Name: "commit_seconds", Help: "Time of a commit, by phase: write (data files), put (log entry).",
@@ -84,6 +112,8 @@ func (m *metrics) pipeline(p *Pipeline) {
 	gauge("batch_records", "Records that wait for a commit to take them.", func() float64 { n, _ := p.flusher.Pending(); return float64(n) })
 	gauge("batch_bytes", "Payload bytes that wait for a commit to take them.", func() float64 { _, n := p.flusher.Pending(); return float64(n) })
 	gauge("table_columns", "Leaf columns that records have, those of the table included.", func() float64 { return float64(p.schema.Stats().Columns) })
+	gauge("table_files", "Data files of the table as last seen.", func() float64 { n, _ := p.table.Size(); return float64(n) })
+	gauge("table_bytes", "Bytes of these files.", func() float64 { _, n := p.table.Size(); return float64(n) })
 	count := func(name, help string, read func() int64) {
 		m.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "weir", Name: name, Help: help},
 			func() float64 { return float64(read()) }))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weir-dev/weir/delta"
 	"github.com/weir-dev/weir/protocol"
 	"github.com/weir-dev/weir/rsocket"
 )
@@ -16,6 +17,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	h := start(t, nil)
 	h.open(h.dial(), rsocket.NewPayload(nil, route(protocol.RouteStream, protocol.MIMEStream, `{}`))).message() // a refusal
 	h.in.pipelines["p"].drop(errReadOnly)                                                                       // and a drop, so that their vectors have a member
+	h.in.pipelines["p"].maintained(delta.MaintenanceReport{Task: delta.TaskCompact})
 	families, err := h.in.conf.Registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,8 @@ type Pipeline struct {
 	life context.Context //nolint:containedctx // ends with run; for work that outlives the connection it came from
 	end  context.CancelFunc
 
+	care care
+
 	stopping atomic.Bool // draining: nothing new is taken
 	told     atomic.Bool // what the drain flushed was logged, be it nothing
 	failed   atomic.Pointer[failedState]
@@ -80,6 +82,8 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 // run carries batches into the table until ctx is done, which is a hard stop. An error means that the pipeline cannot go
 // on.
 func (p *Pipeline) run(ctx context.Context) error {
+	p.care.start(ctx, p)
+	defer p.care.stop()
 	err := p.flusher.Run(ctx)
 	p.end()
 	if err == nil {
@@ -115,6 +119,7 @@ func (p *Pipeline) drain(ctx context.Context) error {
 		return nil
 	}
 	p.stopping.Store(true)
+	p.care.end()
 	var all sync.WaitGroup
 	for _, s := range p.open() {
 		all.Go(func() { s.stop(ctx, &protocol.Message{Type: protocol.TypeDrain}) })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/weir-dev/weir/delta"
 	"github.com/weir-dev/weir/delta/parquet"
 	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/delta/store"
@@ -26,7 +27,8 @@ type Settings struct {
 	Store       store.Store
 	PartitionBy []string
 	Parquet     parquet.WriterOptions
-	Merge       *commit.Merge // nil: records are appended
+	Merge       *commit.Merge            // nil: records are appended
+	Maintenance *delta.MaintenancePolicy // nil: the table is not looked after
 	Decode      decode.Options
 	Columns     *schema.Type       // those that are declared; nil for none
 	Transform   *transform.Program // nil: no steps

@@ -71,6 +71,7 @@ func (p *Pipeline) Status() Status {
 		Memory: protocol.Memory{Capacity: p.admit.pool.Capacity(), Held: held, Promised: promised},
 	}
 	s.InFlight = s.Accepted - s.Committed
+	s.Maintenance = p.care.newest()
 	p.flow.mu.Lock()
 	defer p.flow.mu.Unlock()
 	last := p.flow.last

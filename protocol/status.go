@@ -1,6 +1,9 @@
 package protocol
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // PodStatus is what a pod answers on /status of its admin door.
 type PodStatus struct {
@@ -40,6 +43,18 @@ type PipelineStatus struct {
 	Memory    Memory     `json:"memory"`
 	Last      LastCommit `json:"lastCommit"`
 	LimitedBy string     `json:"limitedBy"` // the stage that limits the flow: producers, write or commit
+
+	Maintenance *Maintenance `json:"maintenance,omitempty"` // the newest piece; absent before the first
+}
+
+// Maintenance is a piece of work that keeps a table healthy.
+type Maintenance struct {
+	Task  string    `json:"task"` // compact, vacuum or clean-log
+	At    time.Time `json:"at"`
+	Took  int64     `json:"tookMs"`
+	Files int       `json:"files"` // packed or deleted
+	Bytes int64     `json:"bytes"` // of them
+	Error string    `json:"error,omitempty"`
 }
 
 // Check is the outcome of looking at something a pipeline depends on.

@@ -152,8 +152,8 @@ func TestBoundsAreThoseOfTheDefinition(t *testing.T) {
 			}
 		}
 	})
-	if checked != 11 {
-		t.Errorf("%d bounds were checked; want 11", checked)
+	if checked != 13 {
+		t.Errorf("%d bounds were checked; want 13", checked)
 	}
 }
 

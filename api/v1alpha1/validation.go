@@ -44,6 +44,7 @@ func Validate(p *Pipeline) field.ErrorList {
 	errs = append(errs, validateFlow(&p.Spec.Flow, spec.Child("flow"))...)
 	errs = append(errs, validateMerge(&p.Spec, spec)...)
 	errs = append(errs, validateCluster(&p.Spec, spec)...)
+	errs = append(errs, validateMaintenance(p.Spec.Sink.Delta, spec)...)
 	return append(errs, validateSink(&p.Spec.Sink, spec.Child("sink"))...)
 }
 

@@ -97,6 +97,7 @@ func newSettings(ctx context.Context, p *v1alpha1.Pipeline) (ingestor.Settings, 
 		Memory: p.Spec.Flow.Memory.Value(),
 	}
 	s.Merge, s.Decode.Identity = mergeSettings(p)
+	s.Maintenance = maintenanceSettings(p)
 	return s, nil
 }
 

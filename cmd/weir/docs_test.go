@@ -10,12 +10,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestDocs runs the pages about schema and transform: yaml blocks that begin with a file's name are written to it, sh blocks run, and
+// TestDocs runs the pages that show commands: yaml blocks that begin with a file's name are written to it, sh blocks run, and
 // the text block behind one is what it prints.
 func TestDocs(t *testing.T) {
 	needTools(t, "bash")
 	root, _ := readReadme(t)
-	for _, page := range []string{"schema.md", "transform.md"} {
+	for _, page := range []string{"schema.md", "transform.md", "merge.md", "maintenance.md"} {
 		t.Run(page, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(root, "docs", page))
 			if err != nil {

@@ -50,11 +50,16 @@ func tableOptimize(viewer viewer) *cobra.Command {
 			if v.json {
 				return errors.Join(err, v.encode(report))
 			}
+			if o.DryRun {
+				fmt.Fprintf(v.out, "%d files of %s would become about %d\n", report.FilesRemoved, humanBytes(report.BytesRemoved), report.FilesAdded)
+				return err
+			}
 			fmt.Fprintf(v.out, "%d files of %s became %d of %s in %d commits\n",
 				report.FilesRemoved, humanBytes(report.BytesRemoved), report.FilesAdded, humanBytes(report.BytesAdded), report.Commits)
 			return err
 		})
 	cmd.Flags().Int64Var(&o.TargetSize, "target-size", 0, "size of a packed file in bytes; 0: what the table says (delta.targetFileSize), or 128 MiB")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say how much would be packed and write nothing")
 	cmd.Flags().StringSliceVar(&o.ZOrder, "zorder", nil, "columns whose neighbours shall stand together, most important first")
 	return cmd
 }
@@ -99,6 +104,7 @@ type versionReport struct {
 
 func tableRestore(viewer viewer) *cobra.Command {
 	var at timePoint
+	dryRun := false
 	cmd := tableWork("restore", "Make the table hold what it held before",
 		"Make the table hold what it held at an earlier version, as a new version. Nothing is lost: the versions between stay.",
 		"  weir table restore --version 1 ./tables/flights\n  weir table restore --version 2 -o json ./tables/flights", viewer,
@@ -109,6 +115,9 @@ func tableRestore(viewer viewer) *cobra.Command {
 			then, err := at.snapshot(ctx, t)
 			if err != nil {
 				return err
+			}
+			if dryRun {
+				return planRestore(ctx, v, t, then.Version())
 			}
 			res, err := t.Restore(ctx, then.Version())
 			if err != nil {
@@ -121,41 +130,87 @@ func tableRestore(viewer viewer) *cobra.Command {
 			return err
 		})
 	at.flags(cmd)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would come back and what would go, and change nothing")
 	return cmd
 }
 
+type restoreReport struct {
+	Version      int64 `json:"version"`
+	FilesAdded   int   `json:"filesAdded"`
+	FilesRemoved int   `json:"filesRemoved"`
+	BytesAdded   int64 `json:"bytesAdded"`
+	BytesRemoved int64 `json:"bytesRemoved"`
+	Metadata     bool  `json:"metadata"`
+	DryRun       bool  `json:"dryRun"`
+}
+
+func planRestore(ctx context.Context, v view, t *delta.Table, version int64) error {
+	p, err := t.PlanRestore(ctx, version)
+	if err != nil {
+		return err
+	}
+	if v.json {
+		return v.encode(restoreReport{p.Version, p.FilesAdded, p.FilesRemoved, p.BytesAdded, p.BytesRemoved, p.Metadata, true})
+	}
+	also := ""
+	if p.Metadata {
+		also = "; schema or properties would change"
+	}
+	_, err = fmt.Fprintf(v.out, "%d files of %s would come back, %d of %s would go%s\n",
+		p.FilesAdded, humanBytes(p.BytesAdded), p.FilesRemoved, humanBytes(p.BytesRemoved), also)
+	return err
+}
+
 func tableCheckpoint(viewer viewer) *cobra.Command {
-	return tableWork("checkpoint", "Write a checkpoint of the newest version",
+	dryRun := false
+	cmd := tableWork("checkpoint", "Write a checkpoint of the newest version",
 		"Write a checkpoint of the newest version, so that readers start there and not at the first entry of the log.",
 		"  weir table checkpoint ./tables/flights", viewer,
 		func(ctx context.Context, v view, t *delta.Table) error {
-			if err := t.Checkpoint(ctx); err != nil {
+			version, verb := t.Snapshot().Version(), "checkpoint"
+			if dryRun {
+				verb = "would write a checkpoint"
+			} else if err := t.Checkpoint(ctx); err != nil {
 				return err
 			}
-			version := t.Snapshot().Version()
 			if v.json {
 				return v.encode(versionReport{version})
 			}
-			_, err := fmt.Fprintf(v.out, "checkpoint of version %d\n", version)
+			_, err := fmt.Fprintf(v.out, "%s of version %d\n", verb, version)
 			return err
 		})
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say of which version and write nothing")
+	return cmd
+}
+
+type cleanLogReport struct {
+	DryRun bool `json:"dryRun"`
+	Files  int  `json:"files"`
 }
 
 func tableCleanLog(viewer viewer) *cobra.Command {
-	return tableWork("clean-log", "Delete log entries that no reader needs",
+	dryRun := false
+	cmd := tableWork("clean-log", "Delete log entries that no reader needs",
 		"Delete entries and checkpoints of the log that are older than its retention (delta.logRetentionDuration, 30 days if the "+
 			"table does not say) and that no version within it needs.",
-		"  weir table clean-log ./tables/flights", viewer,
+		"  weir table clean-log --dry-run ./tables/flights\n  weir table clean-log ./tables/flights", viewer,
 		func(ctx context.Context, v view, t *delta.Table) error {
-			n, err := t.CleanLog(ctx)
-			if v.json {
-				return errors.Join(err, v.encode(struct {
-					Files int `json:"files"`
-				}{n}))
+			verb, n, err := "deleted", 0, error(nil)
+			if dryRun {
+				var files []string
+				files, err = t.ExpiredLog(ctx)
+				verb, n = "would delete", len(files)
+			} else {
+				n, err = t.CleanLog(ctx)
 			}
-			fmt.Fprintf(v.out, "deleted %d files of the log\n", n)
+			if v.json {
+				return errors.Join(err, v.encode(cleanLogReport{dryRun, n}))
+			}
+			fmt.Fprintf(v.out, "%s %d files of the log\n", verb, n)
 			return err
 		})
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say how many files would go and delete nothing")
+	return cmd
 }
 
 type verifyReport struct {

@@ -31,12 +31,16 @@ type Local struct {
 	streams streams
 	table   atomic.Pointer[delta.Table] // nil until the table exists
 
+	working atomic.Int32  // calls of Write and Submit that are under way
+	turn    chan struct{} // holds one token; who has it commits a merge, or work that could conflict with one
+
 	constraints string // of the table when the files were written; only for Write and Submit
 }
 
 // NewLocal opens the table, if there is one; without one it is made by the first submission that holds a file.
 func NewLocal(ctx context.Context, set Settings) (*Local, error) {
-	l := &Local{set: set, streams: streams{byName: map[string]*stream{}}}
+	l := &Local{set: set, streams: streams{byName: map[string]*stream{}}, turn: make(chan struct{}, 1)}
+	l.turn <- struct{}{}
 	t, err := delta.Open(ctx, set.Store, delta.Options{EngineInfo: set.Engine})
 	switch {
 	case errors.Is(err, delta.ErrNotATable):
@@ -92,6 +96,8 @@ func (l *Local) Leave(id event.StreamID) { l.streams.leave(id) }
 
 // Write writes the files of a submission under schema s, creating the table if this is its first data.
 func (l *Local) Write(ctx context.Context, s *schema.Type, batches []*column.Batch) ([]delta.Add, error) {
+	l.working.Add(1)
+	defer l.working.Add(-1)
 	if l.table.Load() == nil {
 		if err := l.create(ctx, s); err != nil {
 			return nil, err
@@ -142,6 +148,8 @@ func (e *newerSchema) Error() string { return "the table's schema has moved on" 
 
 // Submit implements [Committer].
 func (l *Local) Submit(ctx context.Context, s *Submission) (Verdict, error) {
+	l.working.Add(1)
+	defer l.working.Add(-1)
 	if len(s.Source) > 0 {
 		return l.merge(ctx, s)
 	}

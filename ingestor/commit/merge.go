@@ -34,6 +34,11 @@ func (l *Local) merge(ctx context.Context, s *Submission) (Verdict, error) {
 			return Verdict{}, fmt.Errorf("merge: %w", err)
 		}
 	}
+	done, err := l.takeTurn(ctx)
+	if err != nil {
+		return Verdict{}, fmt.Errorf("merge: %w", err)
+	}
+	defer done()
 	res, err := t.Merge(ctx, s.Source, delta.MergeOptions{
 		Key: m.Key, Sequence: m.Sequence, Op: m.Op, Deletes: m.Deletes, Matched: delta.MatchedUpdateIfNewer,
 		Evolve: true, Tombstones: m.Tombstones, Parquet: l.set.Parquet,

@@ -97,7 +97,7 @@ func readSource(ctx context.Context, file string, s *schema.Type) ([]*column.Bat
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

@@ -151,7 +151,7 @@ func withReport(file string, do func(w io.Writer, dir string) error) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // of a temporary directory
+	defer os.RemoveAll(dir)
 	w, done, err := out(file)
 	if err != nil {
 		return err
