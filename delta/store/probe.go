@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 )
 
 // UnsafeError refuses a store whose put-if-absent cannot be trusted: two writers of a table in it would lose commits.
@@ -18,6 +19,12 @@ func (e *UnsafeError) Error() string {
 	return fmt.Sprintf("%s cannot hold a Delta table that is written to: %s", e.Store, e.Reason)
 }
 
+// notImplemented says whether a service answered that it does not know conditional writes.
+func notImplemented(err error) bool {
+	e, ok := errors.AsType[*ServiceError](err)
+	return ok && e.Status == http.StatusNotImplemented
+}
+
 // Probe finds out whether put-if-absent works in s, with a small object below dir whose name begins with a dot, and which
 // it deletes. Errors: *UnsafeError, those of the store.
 func Probe(ctx context.Context, s Store, dir string) (err error) {
@@ -26,7 +33,10 @@ func Probe(ctx context.Context, s Store, dir string) (err error) {
 		key = key[1:]
 	}
 	first, second := []byte("first"), []byte("second")
-	if err := s.PutIfAbsent(ctx, key, first); err != nil {
+	switch err := s.PutIfAbsent(ctx, key, first); {
+	case notImplemented(err):
+		return &UnsafeError{Store: s.String(), Reason: "it cannot write an object only if that is absent: " + err.Error()}
+	case err != nil:
 		return fmt.Errorf("probe %s: %w", s, err)
 	}
 	defer func() {

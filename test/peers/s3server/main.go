@@ -33,6 +33,7 @@ type options struct {
 	keys    keys
 	data    string
 	skew    time.Duration
+	clock   time.Duration
 }
 
 func main() {
@@ -43,6 +44,7 @@ func main() {
 	flag.StringVar(&o.keys.secret, "secret-key", "", "secret of the access key")
 	flag.StringVar(&o.data, "data", "", "file for the objects; empty: they live in memory")
 	flag.DurationVar(&o.skew, "skew", 15*time.Minute, "largest difference between the clock of a request and this one")
+	flag.DurationVar(&o.clock, "clock", 0, "how much the clock of the server is ahead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -51,6 +53,15 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// ahead is a clock that is wrong by so much.
+type ahead struct {
+	gofakes3.TimeSource
+	by time.Duration
+}
+
+// Now implements [gofakes3.TimeSource].
+func (a ahead) Now() time.Time { return a.TimeSource.Now().Add(a.by) }
 
 // run serves until ctx is done.
 func run(ctx context.Context, out io.Writer, o options) error {
@@ -93,7 +104,7 @@ func newHandler(o options) (http.Handler, func() error, error) {
 			return nil, nil, errors.Join(fmt.Errorf("bucket %s: %w", name, err), closeData())
 		}
 	}
-	s3 := gofakes3.New(backend, gofakes3.WithTimeSkewLimit(o.skew), gofakes3.WithoutVersioning()).Server()
+	s3 := gofakes3.New(backend, gofakes3.WithTimeSkewLimit(o.skew), gofakes3.WithTimeSource(ahead{gofakes3.DefaultTimeSource(), o.clock}), gofakes3.WithoutVersioning()).Server()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /_ready", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ready") })
 	handler := o.keys.check(s3)
