@@ -10,6 +10,8 @@ import (
 // called from any goroutine and allocate nothing. Times are durations since one fixed moment, the same for all calls.
 type Load struct {
 	pending atomic.Int64
+	recent  atomic.Int64  // begun lately: a tenth is forgotten every second
+	run     atomic.Int64  // begun at once, the last time
 	latency atomic.Int64  // EWMA in ns, 0 before the first answer
 	seen    atomic.Int64  // time of the newest answer
 	born    atomic.Int64  // time from which slow start counts
@@ -21,13 +23,20 @@ type Load struct {
 const latencyWindow = time.Second
 
 // Begin books n requests or payloads that are on their way.
-func (l *Load) Begin(n int) { l.pending.Add(int64(n)) }
+func (l *Load) Begin(n int) {
+	l.pending.Add(int64(n))
+	l.recent.Add(int64(n))
+	l.run.Store(int64(n))
+}
 
 // End books that n of them are over, answered or not.
 func (l *Load) End(n int) { l.pending.Add(-int64(n)) }
 
 // Fail books a failure or a refusal: for a short while the pod looks worse than it is.
 func (l *Load) Fail(now time.Duration) { l.failed.Store(int64(max(now, 1))) }
+
+// fade forgets a part of what was begun.
+func (l *Load) fade() { l.recent.Add(-l.recent.Load() / fadeShare) }
 
 // Pending returns how many are on their way.
 func (l *Load) Pending() int64 { return l.pending.Load() }

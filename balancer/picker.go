@@ -31,11 +31,11 @@ type Picker interface {
 // Policy makes a Picker. random returns 64 random bits; with the same bits a Picker makes the same picks.
 type Policy func(candidates []*Candidate, random func() uint64) Picker
 
-// P2C draws two candidates and takes the one with the lower score (M. Mitzenmacher, "The power of two choices in randomized
+// P2C draws two candidates and takes the better one (M. Mitzenmacher, "The power of two choices in randomized
 // load balancing", 2001): clients that know only their own requests do not all run to the same pod, as they would to the
 // least loaded of all.
 //
-// A pick costs two draws and two scores. Only if neither of the two is usable, it looks through the others.
+// A pick costs one draw and one comparison. Only if neither of the two is usable, it looks through the others.
 func P2C(candidates []*Candidate, random func() uint64) Picker {
 	return &p2c{candidates, random}
 }
@@ -63,7 +63,7 @@ func (p *p2c) Pick(now time.Duration) int {
 	a, b := p.candidates[i], p.candidates[j]
 	switch aOK, bOK := a.Usable(), b.Usable(); {
 	case aOK && bOK:
-		if b.Load.score(now) < a.Load.score(now) {
+		if b.Load.before(a.Load, now) {
 			return j
 		}
 		return i
@@ -84,13 +84,11 @@ func (p *p2c) only(i int) int {
 
 // any returns the best of the usable candidates.
 func (p *p2c) any(from int, now time.Duration) int {
-	best, least := -1, 0.0
+	best := -1
 	for k := range p.candidates {
 		i := (from + k) % len(p.candidates)
-		if c := p.candidates[i]; c.Usable() {
-			if s := c.Load.score(now); best < 0 || s < least {
-				best, least = i, s
-			}
+		if c := p.candidates[i]; c.Usable() && (best < 0 || c.Load.before(p.candidates[best].Load, now)) {
+			best = i
 		}
 	}
 	return best

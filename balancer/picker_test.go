@@ -59,76 +59,116 @@ func TestPickDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// Of two, the one with less pending is taken; equals share evenly.
+// One on which far more is pending is passed over; others share evenly, and what is taken counts at once.
 func TestPicksTheLessLoaded(t *testing.T) {
 	all := candidates(3)
-	all[1].Load.Begin(1000)
+	all[1].Load.pending.Store(100_000)
 	p := P2C(all, seeded(1))
 	got := make([]int, 3)
-	for range 9000 {
-		got[p.Pick(0)]++
-	}
-	if got[1] != 0 {
-		t.Errorf("the loaded one was picked %d times", got[1])
-	}
-	if lo, hi := min(got[0], got[2]), max(got[0], got[2]); float64(hi)/float64(lo) > 1.1 {
-		t.Errorf("shares %v", got)
-	}
-	// What is taken counts at once, so shares even out.
-	got = make([]int, 3)
 	for range 9000 {
 		i := p.Pick(0)
 		all[i].Load.Begin(1)
 		got[i]++
 	}
-	if lo, hi := slices.Min(got), slices.Max(got); hi-lo > 1010 {
-		t.Errorf("after 1000 in advance, shares %v", got)
+	if got[1] != 0 || spread(got[0], got[2]) > 1.01 {
+		t.Errorf("shares %v", got)
+	}
+}
+
+func spread(shares ...int) float64 {
+	return float64(slices.Max(shares)) / float64(max(1, slices.Min(shares)))
+}
+
+// town plays pods that commit when a batch is full or old enough, and then take stall(i) to do it.
+type town struct {
+	all   []*Candidate
+	p     Picker
+	batch []townBatch
+	got   []int
+	stall func(i int) time.Duration
+}
+
+type townBatch struct {
+	n, committing       int
+	since, began, until time.Duration
+}
+
+func newTown(n int, stall func(int) time.Duration) *town {
+	all := candidates(n)
+	return &town{all: all, p: P2C(all, seeded(7)), batch: make([]townBatch, n), got: make([]int, n), stall: stall}
+}
+
+// run plays events at 1000 a second.
+func (tw *town) run(events int) {
+	const size, maxAge = 1000, 5 * time.Second
+	var loads []*Load
+	for _, c := range tw.all {
+		loads = append(loads, c.Load)
+	}
+	for k := range events {
+		now := time.Duration(k) * time.Millisecond
+		if k%1000 == 0 {
+			for _, l := range loads {
+				l.fade()
+			}
+			judge(loads)
+		}
+		i := tw.p.Pick(now)
+		tw.all[i].Load.Begin(1)
+		tw.got[i]++
+		if b := &tw.batch[i]; b.n == 0 {
+			b.since = now
+		}
+		tw.batch[i].n++
+		for j := range tw.batch {
+			b := &tw.batch[j]
+			if b.committing > 0 && now >= b.until {
+				loads[j].End(b.committing)
+				loads[j].Observe(now-b.began, now)
+				b.committing = 0
+			}
+			if b.committing == 0 && (b.n >= size || b.n > 0 && now-b.since >= maxAge) {
+				b.committing, b.n, b.began, b.until = b.n, 0, b.since, now+tw.stall(j)
+			}
+		}
 	}
 }
 
 // Acks wait until a pod's batch is full, so of equal pods the busier one answers sooner. That must not feed on itself.
 func TestBusierPodsDoNotAttractMore(t *testing.T) {
-	const batch, maxAge = 1000, 5 * time.Second
-	all := candidates(3)
-	p := P2C(all, seeded(7))
-	type waiting struct {
-		n     int
-		since time.Duration
-	}
-	pods := make([]waiting, 3)
-	got := make([]int, 3)
-	loads := []*Load{all[0].Load, all[1].Load, all[2].Load}
-	commit := func(i int, now time.Duration) {
-		all[i].Load.End(pods[i].n)
-		all[i].Load.Observe(now-pods[i].since, now)
-		pods[i] = waiting{}
-	}
-	// One of them begins with a high latency, as a pod has that gets little.
-	all[2].Load.Observe(maxAge, 1)
-	for k := range 300_000 {
-		now := time.Duration(k) * time.Millisecond // 1000/s over three pods
-		if k%1000 == 0 {
-			judge(loads)
-		}
-		i := p.Pick(now)
-		all[i].Load.Begin(1)
-		if pods[i].n == 0 {
-			pods[i].since = now
-		}
-		pods[i].n++
-		got[i]++
-		for j := range pods {
-			if pods[j].n >= batch || pods[j].n > 0 && now-pods[j].since >= maxAge {
-				commit(j, now)
-			}
-		}
-	}
-	if lo, hi := slices.Min(got), slices.Max(got); float64(hi)/float64(lo) > 1.2 {
-		t.Errorf("shares %v", got)
+	tw := newTown(3, func(int) time.Duration { return 100 * time.Millisecond })
+	tw.all[2].Load.Observe(5*time.Second, 1) // as a pod has that gets little
+	tw.run(100_000)
+	if spread(tw.got...) > 1.02 {
+		t.Errorf("shares %v", tw.got)
 	}
 }
 
-func TestScore(t *testing.T) {
+// Pods whose commits are now and then slow, one as often as the other, get equal shares all the same.
+func TestSharesOfUnsteadyPods(t *testing.T) {
+	random := seeded(3)
+	tw := newTown(3, func(int) time.Duration { return time.Duration(random() % uint64(2*time.Second)) })
+	tw.run(60_000)
+	if spread(tw.got...) > 1.1 {
+		t.Errorf("shares %v", tw.got)
+	}
+}
+
+// A pod that is always slower gets less, and what is pending on it stays within bounds.
+func TestSlowPodGetsLess(t *testing.T) {
+	tw := newTown(3, func(i int) time.Duration {
+		return []time.Duration{50 * time.Millisecond, 20 * time.Second, 50 * time.Millisecond}[i]
+	})
+	tw.run(100_000)
+	if tw.got[1] > tw.got[0]/2 || tw.got[1] > tw.got[2]/2 {
+		t.Errorf("shares %v", tw.got)
+	}
+	if most := tw.all[1].Load.Pending(); most > 5000 {
+		t.Errorf("%d pending on the slow one", most)
+	}
+}
+
+func TestWeight(t *testing.T) {
 	fresh := func() *Load {
 		l := new(Load)
 		l.born.Store(int64(-time.Hour))
@@ -139,8 +179,7 @@ func TestScore(t *testing.T) {
 		now  time.Duration
 		want float64
 	}{
-		"idle":               {func(*Load) {}, 0, 1},
-		"pending":            {func(l *Load) { l.Begin(4); l.End(1) }, 0, 4},
+		"known":              {func(*Load) {}, 0, 1},
 		"failed just now":    {func(l *Load) { l.Fail(time.Second) }, time.Second + failWindow - 1, 8},
 		"failed a while ago": {func(l *Load) { l.Fail(time.Second) }, time.Second + failWindow, 1},
 		"new":                {func(l *Load) { l.born.Store(0) }, 0, 10},
@@ -156,7 +195,7 @@ func TestScore(t *testing.T) {
 	} {
 		l := fresh()
 		tc.do(l)
-		if got := l.score(tc.now); got != tc.want {
+		if got := l.weight(tc.now); got != tc.want {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}

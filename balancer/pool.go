@@ -378,11 +378,23 @@ func (p *Pool) dial(ctx context.Context, n *Node) (*rsocket.Conn, error) {
 	return conn, err
 }
 
+// usual is what pods got lately, with mu held: one that comes back, or is new, has nothing to make up for.
+func (p *Pool) usual() int64 {
+	sum, count := int64(0), int64(0)
+	for _, n := range p.nodes {
+		if n.State() == Ready {
+			sum, count = sum+n.Load.recent.Load(), count+1
+		}
+	}
+	return sum / max(1, count)
+}
+
 func (p *Pool) connected(n *Node, c *rsocket.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n.dials, n.tried, n.retired, n.err = n.dials+1, true, false, nil
 	n.Load.born.Store(int64(p.now()))
+	n.Load.recent.Store(p.usual())
 	if n.State() == Gone {
 		return
 	}
@@ -455,6 +467,7 @@ func (p *Pool) tick() {
 	}
 	loads := make([]*Load, 0, len(p.nodes))
 	for _, n := range p.nodes {
+		n.Load.fade()
 		if n.State() == Ready {
 			loads = append(loads, &n.Load)
 		}

@@ -17,23 +17,46 @@ const (
 	// long, and would be judged by what the judgement itself has done to it.
 	slowRatio  = 3
 	slowWeight = 2
+
+	// A pod is passed over when more than passOver times as much is pending on it as on the other one.
+	passOver = 2
+	// fadeShare is the part of what was begun, 1/fadeShare, that is forgotten every second.
+	fadeShare = 10
 )
 
-// score is the cost of sending one more to the pod: lower is better. What is pending leads. Latency is not a factor of it,
-// as it is in peak-EWMA balancers: acks come after a commit, which waits for a batch, so the busier of two equal pods
-// answers faster, and would get ever more.
-func (l *Load) score(now time.Duration) float64 {
-	s := float64(l.pending.Load() + 1)
+// weight is how much heavier than others the pod is to be taken.
+func (l *Load) weight(now time.Duration) float64 {
+	w := 1.0
 	if p := l.penalty.Load(); p != 0 {
-		s *= math.Float64frombits(p)
+		w = math.Float64frombits(p)
 	}
 	if failed := l.failed.Load(); failed != 0 && now-time.Duration(failed) < failWindow {
-		s *= failWeight
+		w *= failWeight
 	}
 	if age := now - time.Duration(l.born.Load()); age < slowStart {
-		s /= max(slowFloor, float64(age)/float64(slowStart))
+		w /= max(slowFloor, float64(age)/float64(slowStart))
 	}
-	return s
+	return w
+}
+
+// before says whether the pod of l is to be picked rather than that of m.
+//
+// One on which far more is pending is passed over. Between others the one that got less lately is picked, so that pods that
+// keep up get equal shares, whatever the moments at which they commit.
+//
+// Latency is not a factor, as it is in peak-EWMA balancers: acks come after a commit, which waits for a batch, so the busier
+// of two equal pods answers faster, and would get ever more.
+func (l *Load) before(m *Load, now time.Duration) bool {
+	lw, mw := l.weight(now), m.weight(now)
+	lp, mp := float64(l.pending.Load()+1)*lw, float64(m.pending.Load()+1)*mw
+	slack := float64(4 * max(l.run.Load(), m.run.Load(), 1))
+	switch {
+	case lp > passOver*mp+slack*lw:
+		return false
+	case mp > passOver*lp+slack*mw:
+		return true
+	}
+	return float64(l.recent.Load()+1)*lw < float64(m.recent.Load()+1)*mw
 }
 
 // judge compares the pods' latencies, and lets those stand back that are far slower than the others.

@@ -36,8 +36,9 @@ type lane struct {
 	win     window
 	began   bool     // the server has said where the window starts
 	a       *attempt // open now; nil
-	queued  bool     // waits for work, with credit
-	turn    bool     // may take from the buffer
+	quota   int      // payloads of the buffer that it is to take
+	free    int      // credit beyond the quota, as last seen
+	idle    bool     // waits in take
 	parked  bool     // has no attempt and makes one when there is work
 	leaving bool     // takes nothing more: the pod drains
 	probe   probe
@@ -103,11 +104,7 @@ func (l *lane) detach() {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	l.a = nil
-	l.unqueue()
-	if l.turn { // what it was to take is for another
-		l.turn = false
-		l.s.offer()
-	}
+	l.refuse()
 	l.s.checkOver()
 }
 
@@ -117,23 +114,18 @@ func (l *lane) take(ctx context.Context, out *rsocket.Sender, run []rsocket.Payl
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		credit := out.Credit()
-		if credit > 0 && (l.win.unsent() > 0 || l.turn && s.buf.waiting() > 0) {
-			return l.draw(run, credit), nil
+		l.accept(out.Credit())
+		if run = l.draw(run, out.Credit()); len(run) > 0 {
+			return run, nil
 		}
-		l.turn = false
 		if l.a == nil || l.a.credit.Err() != nil || l.leaving || s.dry(l) {
 			return run, nil
 		}
-		l.queue()
-		s.offer()
-		if l.turn {
-			continue
-		}
+		l.idle = true
 		s.mu.Unlock()
 		err := l.await(ctx, out.Done())
 		s.mu.Lock()
-		l.unqueue()
+		l.idle = false
 		if err != nil {
 			return run, err
 		}
@@ -152,49 +144,90 @@ func (l *lane) await(ctx context.Context, stopped <-chan struct{}) error {
 	return nil
 }
 
-// draw takes payloads out of the buffer, with mu held. While other lanes wait too, it leaves them their part.
+// draw takes payloads out of the buffer, with mu held: first those of its own that go out again, then its quota.
 func (l *lane) draw(run []rsocket.Payload, credit int) []rsocket.Payload {
 	s := l.s
-	l.turn = false
-	limit := min(credit, runLength)
-	if l.win.unsent() == 0 {
-		limit = min(limit, (s.buf.waiting()+s.queued)/(s.queued+1))
+	again := l.win.unsent()
+	part := min(l.quota, s.buf.waiting())
+	if l.pick == nil {
+		part = s.buf.waiting()
 	}
 	before := l.win.wired
-	run = s.buf.take(&l.win, run, limit)
-	fresh := int(l.win.wired - before)
-	l.sent += int64(len(run))
-	if l.node != nil {
-		l.node.Load.Begin(fresh)
+	run = s.buf.take(&l.win, run, min(credit, runLength, again+part))
+	if len(run) == 0 {
+		return run
 	}
-	if l.probe.seq == 0 && len(run) > 0 {
+	if l.pick != nil {
+		l.spend(int(l.win.wired - before))
+		l.accept(credit - len(run))
+	}
+	l.sent += int64(len(run))
+	if l.probe.seq == 0 {
 		l.probe = probe{seq: l.win.next - 1, at: time.Now()}
 	}
-	s.offer()
 	s.tellDry()
 	return run
 }
 
-// queue makes the lane one that may be given work, with mu held.
-func (l *lane) queue() {
-	if l.queued {
+// accept says how much credit the lane has, with mu held; what exceeds its quota can be given to it.
+func (l *lane) accept(credit int) {
+	if l.pick == nil {
 		return
 	}
-	l.queued = true
-	l.s.queued++
-	if l.pick != nil {
-		l.pick.SetUsable(true)
+	l.free = max(0, credit-l.quota-l.win.unsent())
+	l.pick.SetUsable(l.usable())
+	if l.usable() {
+		l.s.offer()
 	}
 }
 
-func (l *lane) unqueue() {
-	if !l.queued {
+func (l *lane) usable() bool { return l.a != nil && !l.leaving && l.free > 0 && l.quota < runLength }
+
+// give adds n payloads of the buffer to the lane's quota, with mu held.
+func (l *lane) give(n int) {
+	l.quota += n
+	l.free -= n
+	l.s.promised += n
+	l.node.Load.Begin(n)
+	l.pick.SetUsable(l.usable())
+	l.wake()
+}
+
+// wake has take look again, with mu held.
+func (l *lane) wake() {
+	if l.idle {
+		l.idle = false
+		signal(l.work)
+	}
+}
+
+// spend takes n from the quota, which the lane has taken out of the buffer, with mu held. What was dropped meanwhile is no
+// part of it any more.
+func (l *lane) spend(n int) {
+	l.quota -= n
+	l.s.promised -= n
+	l.waive(min(l.quota, l.s.promised-l.s.buf.waiting()))
+}
+
+// waive gives n of the quota back, with mu held.
+func (l *lane) waive(n int) {
+	if n > 0 {
+		l.quota -= n
+		l.s.promised -= n
+		l.node.Load.End(n)
+	}
+}
+
+// refuse gives the whole quota back, for others, and takes nothing more until accept, with mu held.
+func (l *lane) refuse() {
+	if l.pick == nil {
 		return
 	}
-	l.queued = false
-	l.s.queued--
-	if l.pick != nil {
-		l.pick.SetUsable(false)
+	l.free = 0
+	l.pick.SetUsable(false)
+	if l.quota > 0 {
+		l.waive(l.quota)
+		l.s.offer()
 	}
 }
 
@@ -349,6 +382,9 @@ func (l *lane) leave(leaving bool) {
 		return
 	}
 	l.leaving = leaving
+	if leaving {
+		l.refuse()
+	}
 	if leaving && l.a != nil && l.win.unsent() == 0 {
 		l.a.dry()
 	}

@@ -36,20 +36,20 @@ type Stream struct {
 
 	calls sync.Mutex // held during callbacks, which lanes make
 
-	mu      sync.Mutex // guards what follows and fields of lanes; never held while blocking or in a callback
-	buf     buffer
-	lanes   []*lane
-	picker  balancer.Picker // over lanes; nil with a single address
-	named   int             // lanes' streams that were given a name
-	queued  int             // lanes that wait for work
-	parked  int             // lanes that open when there is work
-	closing bool            // ended is closed
-	err     error           // why the stream failed
-	blocked int             // Sends that wait on room
-	flushes []*flush
-	rest    []Unacked // set by Close
-	stats   Stats
-	past    map[string]PodStats // of lanes that have ended, by pod
+	mu       sync.Mutex // guards what follows and fields of lanes; never held while blocking or in a callback
+	buf      buffer
+	lanes    []*lane
+	picker   balancer.Picker // over lanes; nil with a single address
+	named    int             // lanes' streams that were given a name
+	promised int             // payloads of the buffer that are in the quotas of lanes
+	parked   int             // lanes that open when there is work
+	closing  bool            // ended is closed
+	err      error           // why the stream failed
+	blocked  int             // Sends that wait on room
+	flushes  []*flush
+	rest     []Unacked // set by Close
+	stats    Stats
+	past     map[string]PodStats // of lanes that have ended, by pod
 }
 
 // flush is a call of Flush that waits, or a lane that waits for its own last ack.
@@ -271,6 +271,7 @@ func (s *Stream) put(ctx context.Context, payloads [][]byte) (n int, seq int64, 
 	for n < len(payloads) {
 		data := payloads[n]
 		if s.closing || s.buf.never(len(data)) {
+			s.offer()
 			defer s.mu.Unlock()
 			return n, 0, s.refusal()
 		}
@@ -279,6 +280,7 @@ func (s *Stream) put(ctx context.Context, payloads [][]byte) (n int, seq int64, 
 			n++
 			continue
 		}
+		s.offer()
 		if err := s.overflow(ctx, data); err != nil {
 			return n, 0, err
 		}
@@ -286,6 +288,7 @@ func (s *Stream) put(ctx context.Context, payloads [][]byte) (n int, seq int64, 
 			n, seq = n+1, 0
 		}
 	}
+	s.offer()
 	if s.blocked > 0 && s.buf.len() < s.o.Buffer.Records {
 		signal(s.room)
 	}
@@ -297,43 +300,45 @@ func (s *Stream) put(ctx context.Context, payloads [][]byte) (n int, seq int64, 
 func (s *Stream) push(data []byte) int64 {
 	seq := s.buf.push(data)
 	s.stats.Sent++
-	s.offer()
 	if s.o.Overflow == DropOldest {
 		return 0
 	}
 	return seq
 }
 
-// offer gives work to a lane that waits for it, if there is any, with mu held.
+// offer gives what waits in the buffer to lanes that take it, with mu held.
 func (s *Stream) offer() {
-	if s.buf.waiting() == 0 {
+	waiting := s.buf.waiting()
+	if waiting == 0 {
 		return
 	}
-	if s.queued > 0 {
-		if l := s.pick(); l != nil {
-			l.unqueue()
-			l.turn = true
+	if s.picker == nil {
+		s.lanes[0].wake()
+		s.unpark()
+		return
+	}
+	for n := waiting - s.promised; n > 0; n = waiting - s.promised {
+		i := s.picker.Pick(s.pool.Now())
+		if i < 0 {
+			break
+		}
+		l := s.lanes[i]
+		part := (n + len(s.lanes) - 1) / len(s.lanes)
+		l.give(min(part, l.free, runLength-l.quota))
+	}
+	s.unpark()
+}
+
+// unpark has lanes open that wait for a reason to, with mu held.
+func (s *Stream) unpark() {
+	if s.parked == 0 {
+		return
+	}
+	for _, l := range s.lanes {
+		if l.parked {
 			signal(l.work)
 		}
 	}
-	if s.parked > 0 {
-		for _, l := range s.lanes {
-			if l.parked {
-				signal(l.work)
-			}
-		}
-	}
-}
-
-// pick chooses among the lanes that wait for work, with mu held.
-func (s *Stream) pick() *lane {
-	if s.picker == nil {
-		return s.lanes[0]
-	}
-	if i := s.picker.Pick(s.pool.Now()); i >= 0 {
-		return s.lanes[i]
-	}
-	return nil
 }
 
 // dry says, with mu held, that nothing is left for l to send, now or later.

@@ -37,6 +37,7 @@ type Pipeline struct {
 	PartitionBy []string
 	Memory      string // spec.flow.memory
 	Spec, Sink  string // more lines of spec, and of spec.sink.delta, indented as they stand there
+	Listen      string // address of the doors; default that of weir run
 	File        string // the whole file, in place of what the other fields make
 }
 
@@ -92,7 +93,11 @@ func Run(ctx context.Context, bin, dir string, p Pipeline) (*Weir, error) {
 		return nil, fmt.Errorf("run weir: %w", err)
 	}
 	w := &Weir{Name: p.Name, Table: p.Table, done: make(chan struct{})}
-	w.cmd = exec.CommandContext(context.WithoutCancel(ctx), bin, "run", file, "--ports-file", ports) // Stop or Kill end it
+	args := []string{"run", file, "--ports-file", ports}
+	if p.Listen != "" {
+		args = append(args, "--listen", p.Listen)
+	}
+	w.cmd = exec.CommandContext(context.WithoutCancel(ctx), bin, args...) // Stop or Kill end it
 	w.cmd.Stderr = &w.log
 	w.cmd.Stdout = &w.log
 	if err := w.cmd.Start(); err != nil {
