@@ -45,6 +45,9 @@ func (s *single) Settle(part batch.Part, version int64, err error) {
 // appendSingle decodes data into the next shard's batch; done is called once it is settled, unless an error is returned.
 // The caller has charged len(data) bytes to the pool, and takes them back itself after an error.
 func (p *Pipeline) appendSingle(ctx context.Context, door string, mime event.MIME, data []byte, done func(outcome)) error {
+	if err := p.set.Decode.FetchSchemas(ctx, mime, data); err != nil {
+		return err
+	}
 	now := time.Now()
 	s := &single{p: p, done: done}
 	err := p.flusher.Shard().Append(ctx, now, func(dec *transform.Decoder) batch.Part {

@@ -231,6 +231,9 @@ func payloadBytes(payloads []rsocket.Payload) int64 {
 
 // append decodes payloads into the shard, in order.
 func (s *session) append(ctx context.Context, payloads []rsocket.Payload) error {
+	if err := s.fetchSchemas(ctx, payloads); err != nil {
+		return err
+	}
 	now := time.Now()
 	var suspended string
 	err := s.shard.Append(ctx, now, func(dec *transform.Decoder) batch.Part {
@@ -266,6 +269,27 @@ func (s *session) append(ctx context.Context, payloads []rsocket.Payload) error 
 		s.p.suspend(&suspendedError{fmt.Sprintf("stream %q, payload %d: %s", s.id.Name, s.received+1, suspended)})
 	}
 	return err
+}
+
+// fetchSchemas fetches what payloads need before they are decoded. When the registry does not answer the stream ends; the
+// producer sends again what was not acknowledged.
+func (s *session) fetchSchemas(ctx context.Context, payloads []rsocket.Payload) error {
+	if a := s.p.set.Decode.Avro; a == nil || a.Fetch == nil {
+		return nil
+	}
+	for i := range payloads {
+		if err := s.p.set.Decode.FetchSchemas(ctx, payloadMIME(&payloads[i], s.mime), payloads[i].Data); err != nil {
+			s.p.limited.Warn("a stream ends, since a schema cannot be fetched", "stream", s.id.Name, "error", err)
+			s.mu.Lock()
+			if s.fatal == nil {
+				s.fatal = &protocol.Message{Type: protocol.TypeError, Code: protocol.CodeUnavailable, Message: err.Error() + ": send what is not acknowledged again"}
+			}
+			s.mu.Unlock()
+			s.notify()
+			return err
+		}
+	}
+	return nil
 }
 
 // reject notes rejects for the next ack. Beyond the bound only the first of a payload is named, without its reason: the

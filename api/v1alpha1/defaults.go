@@ -19,6 +19,9 @@ func SetDefaults(p *Pipeline) {
 	if s.Schema.OnMismatch == "" {
 		s.Schema.OnMismatch = MismatchRescue
 	}
+	if a := s.Schema.Format.Avro; a != nil && a.Registry != nil {
+		setDefault(&a.Registry.Timeout, metav1.Duration{Duration: 5 * time.Second})
+	}
 	if s.Schema.OnUnknown == "" {
 		s.Schema.OnUnknown = UnknownAddColumns
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -20,11 +21,13 @@ import (
 	"github.com/weir-dev/weir/api/strict"
 	"github.com/weir-dev/weir/api/v1alpha1"
 	"github.com/weir-dev/weir/ingestor/decode"
+	"github.com/weir-dev/weir/ingestor/registry"
 )
 
 // payloadFormats are the types of payloads that are not JSON.
 type payloadFormats struct {
 	protobuf *decode.Protobuf
+	avro     *decode.Avro
 }
 
 // formats reads what spec.schema.format of p names, and finds what is wrong with it.
@@ -43,7 +46,48 @@ func formats(p *v1alpha1.Pipeline) (payloadFormats, []strict.Fault) {
 			faults = append(faults, strict.Fault{Path: at + "." + field, Message: err.Error()})
 		}
 	}
+	if spec := p.Spec.Schema.Format.Avro; spec != nil {
+		faults = append(faults, f.readAvro(spec)...)
+	}
 	return f, faults
+}
+
+// readAvro reads the schema of Avro records and names their registry.
+func (f *payloadFormats) readAvro(spec *v1alpha1.AvroFormat) []strict.Fault {
+	const at = "spec.schema.format.avro"
+	f.avro = &decode.Avro{}
+	if r := spec.Registry; r != nil {
+		schemas := registry.New(registry.Settings{URL: r.URL, Directory: r.Directory, Timeout: r.Timeout.Duration})
+		f.avro.Lookup, f.avro.Fetch = schemas.Lookup, schemas.Fetch
+	}
+	text := []byte(spec.Inline)
+	if spec.File != "" {
+		var err error
+		if text, err = readBounded(spec.File, decode.MaxAvroSchemaBytes); err != nil {
+			return []strict.Fault{{Path: at + ".file", Message: err.Error()}}
+		}
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	var err error
+	if f.avro.Schema, err = decode.NewAvroSchema(text); err == nil {
+		return nil
+	}
+	line, column := 0, 0
+	if bad, ok := errors.AsType[*decode.AvroError](err); ok && bad.Offset >= 0 {
+		before := text[:min(bad.Offset, len(text))]
+		line, column = 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n')
+	}
+	switch {
+	case spec.File == "":
+		return []strict.Fault{{Path: at + ".inline", Line: line, Column: column, Message: err.Error()}}
+	case line > 0:
+		err = fmt.Errorf("%s:%d:%d: %w", spec.File, line, column, err)
+	default:
+		err = fmt.Errorf("%s: %w", spec.File, err)
+	}
+	return []strict.Fault{{Path: at + ".file", Message: err.Error()}}
 }
 
 // descriptorSet returns the descriptor set that spec names, and the field that names it.

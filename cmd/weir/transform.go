@@ -192,7 +192,7 @@ func decodeOptions(p *v1alpha1.Pipeline, hints *decode.Hint) decode.Options {
 		OnMismatch: mismatches[p.Spec.Schema.OnMismatch], OnUnknown: unknowns[p.Spec.Schema.OnUnknown], Hints: hints,
 	}
 	f, _ := formats(p) // the file was checked
-	o.Protobuf = f.protobuf
+	o.Protobuf, o.Avro = f.protobuf, f.avro
 	for _, c := range p.Spec.Schema.SystemColumns {
 		switch c {
 		case v1alpha1.SystemColumnStream:

@@ -203,3 +203,22 @@ func (v *Vector) AppendBytes16(x []byte) {
 	v.Data = append(v.Data, x...)
 	v.slot()
 }
+
+// Mark is how much a vector holds, without its children.
+type Mark struct{ slots, bools, ints, longs, floats, doubles, data, offsets, present int }
+
+// Mark returns how much v holds.
+func (v *Vector) Mark() Mark {
+	return Mark{v.Len, len(v.Bools), len(v.Int32s), len(v.Int64s), len(v.Float32s), len(v.Float64s), len(v.Data), len(v.Offsets), v.present}
+}
+
+// Restore takes v, but not its children, back to what it held, even if slots and values do not match.
+func (v *Vector) Restore(m Mark) {
+	v.Len, v.present = m.slots, m.present
+	if v.Valid != nil {
+		v.Valid = v.Valid[:m.slots]
+	}
+	v.Bools, v.Int32s, v.Int64s = v.Bools[:m.bools], v.Int32s[:m.ints], v.Int64s[:m.longs]
+	v.Float32s, v.Float64s = v.Float32s[:m.floats], v.Float64s[:m.doubles]
+	v.Data, v.Offsets = v.Data[:m.data], v.Offsets[:m.offsets]
+}

@@ -78,6 +78,7 @@ type Options struct {
 	PartitionBy   []string // columns that partition the table, whether it has them yet or not
 	Identity      *Identity
 	Protobuf      *Protobuf // the type of Protobuf payloads; nil: they are refused
+	Avro          *Avro     // what Avro payloads are; nil: only files, which bring their schema, are taken
 	MaxInflated   int       // bytes that a payload of a compact format may take in columns, beyond what JSON could
 	NeedColumn    bool      // refuse records while there is no other column: no table can be made of them
 }

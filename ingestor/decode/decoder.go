@@ -34,6 +34,11 @@ type Decoder struct {
 
 	proto   *protoPlan
 	protoOf *plan // that proto was made for
+	arrow   *arrowReader
+	avro    map[*AvroSchema]avroBound
+
+	fileSchema *AvroSchema // of the last Avro file
+	fileText   []byte
 }
 
 // NewDecoder returns a decoder without rows.
@@ -117,6 +122,14 @@ func (d *Decoder) Append(mime event.MIME, payload []byte, sys System, rejects []
 		if d.opts.Protobuf != nil {
 			return d.appendFrames(protobuf{}, mime == event.ProtobufMany, payload, sys, rejects)
 		}
+	case event.Avro, event.AvroMany:
+		if d.opts.Avro != nil {
+			return d.appendFrames(avroFormat{}, mime == event.AvroMany, payload, sys, rejects)
+		}
+	case event.AvroFile:
+		return d.appendAvroFile(payload, sys, rejects)
+	case event.Arrow:
+		return d.appendArrow(payload, sys, rejects)
 	}
 	d.shared.refused.Add(1)
 	what := "payloads of type " + printable([]byte(mime), maxExcerptBytes) + " are not supported"
@@ -134,7 +147,7 @@ func (d *Decoder) refusal() string {
 // typeOf is the payload type of that name; what names none is of the pipeline's format.
 func (o *Options) typeOf(name event.MIME) event.MIME {
 	switch name {
-	case event.JSON, event.NDJSON, event.Protobuf, event.ProtobufMany:
+	case event.JSON, event.NDJSON, event.Protobuf, event.ProtobufMany, event.Arrow, event.Avro, event.AvroMany, event.AvroFile:
 		return name
 	}
 	m, _ := event.ParseMIME(string(name))

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -17,34 +18,37 @@ type Identity struct {
 }
 
 // identified says whether the record that was just read has what the pipeline's identity asks for.
-func (d *Decoder) identified() bool {
+func (d *Decoder) identified() bool { return d.identifiedAt(d.batch.Rows) }
+
+// identifiedAt is identified for the record in that row.
+func (d *Decoder) identifiedAt(row int) bool {
 	id := d.opts.Identity
 	if id == nil {
 		return true
 	}
 	for _, name := range id.Key {
-		if !d.present(name, "key") {
+		if !d.present(name, "key", row) {
 			return false
 		}
 	}
-	return d.present(id.Sequence, "sequence") && d.knownOp(id)
+	return d.present(id.Sequence, "sequence", row) && d.knownOp(id, row)
 }
 
-// valueIn returns the column of that name, if the record has a value in it.
-func (d *Decoder) valueIn(name string) *column.Vector {
+// valueIn returns the column of that name, if the record in that row has a value in it.
+func (d *Decoder) valueIn(name string, row int) *column.Vector {
 	i := d.batch.Schema.Index(name)
 	if i < 0 {
 		return nil
 	}
 	v := d.batch.Columns[i]
-	if v.Len <= d.batch.Rows || v.IsNull(d.batch.Rows) {
+	if v.Len <= row || v.IsNull(row) {
 		return nil
 	}
 	return v
 }
 
-func (d *Decoder) present(name, what string) bool {
-	v := d.valueIn(name)
+func (d *Decoder) present(name, what string, row int) bool {
+	v := d.valueIn(name, row)
 	if v == nil {
 		d.fail(0, name+" has no value that fits, and is part of the pipeline's identity."+what, "send a value")
 		return false
@@ -63,14 +67,24 @@ func (d *Decoder) present(name, what string) bool {
 	return false
 }
 
-func (d *Decoder) knownOp(id *Identity) bool {
-	v := d.valueIn(id.Op)
+func (d *Decoder) knownOp(id *Identity, row int) bool {
+	v := d.valueIn(id.Op, row)
 	if id.Op == "" || v == nil {
 		return true
 	}
-	if v.Type.Kind == schema.String && slices.Contains(id.Ops, string(v.BytesAt(v.Present()-1))) {
+	if v.Type.Kind == schema.String && slices.Contains(id.Ops, string(v.BytesAt(valueAt(v, row)))) {
 		return true
 	}
 	d.fail(0, id.Op+" is none of "+strings.Join(id.Ops, ", "), "send one of identity.op.upsert and identity.op.delete")
 	return false
 }
+
+// valueAt is the index of the value of a slot that has one and stands near the end.
+func valueAt(v *column.Vector, slot int) int {
+	if v.Valid == nil {
+		return slot
+	}
+	return v.Present() - 1 - bytes.Count(v.Valid[slot+1:], one)
+}
+
+var one = []byte{1}

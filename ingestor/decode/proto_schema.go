@@ -332,6 +332,9 @@ func (p *Protobuf) singleType(f *protoField, above []*protoMessage) *schema.Type
 }
 
 var (
+	byteType     = &schema.Type{Kind: schema.Byte}
+	shortType    = &schema.Type{Kind: schema.Short}
+	dateType     = &schema.Type{Kind: schema.Date}
 	integerType  = &schema.Type{Kind: schema.Integer}
 	floatType    = &schema.Type{Kind: schema.Float}
 	binaryType   = &schema.Type{Kind: schema.Binary}

@@ -20,27 +20,37 @@ type format interface {
 // Takes says whether payloads of type m are taken.
 func (o *Options) Takes(m event.MIME) bool {
 	switch m {
-	case event.JSON, event.NDJSON, "":
+	case event.JSON, event.NDJSON, event.Arrow, "":
+		return true
+	case event.AvroFile:
 		return true
 	case event.Protobuf, event.ProtobufMany:
 		return o.Protobuf != nil
+	case event.Avro, event.AvroMany:
+		return o.Avro != nil
 	}
 	return false
 }
 
 // Accepted names the payload types that are taken, for a human.
 func (o *Options) Accepted() string {
-	all := string(event.JSON) + ", " + string(event.NDJSON)
+	all := string(event.JSON) + ", " + string(event.NDJSON) + ", " + string(event.Arrow) + ", " + string(event.AvroFile)
 	if o.Protobuf != nil {
 		all += ", " + string(event.Protobuf) + ", " + string(event.ProtobufMany)
+	}
+	if o.Avro != nil {
+		all += ", " + string(event.Avro) + ", " + string(event.AvroMany)
 	}
 	return all
 }
 
-// DefaultMIME is the type of payloads that name none: that of the pipeline's format, JSON if it has none.
+// DefaultMIME is the type of payloads that name none: that of the pipeline's format, JSON if it has none or two.
 func (o *Options) DefaultMIME() event.MIME {
-	if o.Protobuf != nil {
+	switch {
+	case o.Protobuf != nil && o.Avro == nil:
 		return event.Protobuf
+	case o.Avro != nil && o.Protobuf == nil:
+		return event.Avro
 	}
 	return event.JSON
 }
@@ -94,12 +104,13 @@ func (d *Decoder) appendFrames(f format, many bool, payload []byte, sys System, 
 			rejects = append(rejects, Reject{Row: row, Reason: d.refusal()})
 		default:
 			d.refusal()
-			return accepted, append(rejects, Reject{Row: row, Reason: "more than " + strconv.Itoa(maxRejects) +
-				" records of the payload are refused; this one and all after it are not taken"})
+			return accepted, append(rejects, Reject{Row: row, Reason: tooManyRefused})
 		}
 	}
 	return accepted, rejects
 }
+
+var tooManyRefused = "more than " + strconv.Itoa(maxRejects) + " records of the payload are refused; this one and all after it are not taken"
 
 // typed appends the record b of format f and says whether it landed. If not, nothing of it is left in the batch.
 func (d *Decoder) typed(f format, b []byte, sys System) bool {

@@ -11,6 +11,12 @@ const (
 	JSON   MIME = "application/json"     // one record
 	NDJSON MIME = "application/x-ndjson" // one record a line
 
+	Arrow MIME = "application/vnd.apache.arrow.stream" // a schema, dictionaries and record batches
+
+	Avro     MIME = "application/avro"                    // one record
+	AvroMany MIME = "application/avro;encoding=delimited" // many, each behind its length as a varint
+	AvroFile MIME = "application/avro;encoding=file"      // an object container file
+
 	Protobuf     MIME = "application/protobuf"                    // one message
 	ProtobufMany MIME = "application/protobuf;encoding=delimited" // many, each behind its length as a varint
 )
@@ -22,7 +28,7 @@ func ParseMIME(name string) (m MIME, known bool) {
 		return m, true
 	}
 	base, params, _ := strings.Cut(strings.ToLower(name), ";")
-	many := delimited(params)
+	encoding := encodingOf(params)
 	switch strings.TrimSpace(base) {
 	case "", "application/octet-stream", "application/binary", "*/*":
 		return "", true
@@ -30,24 +36,37 @@ func ParseMIME(name string) (m MIME, known bool) {
 		return JSON, true
 	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
 		return NDJSON, true
+	case string(Arrow):
+		return Arrow, true
 	case "application/protobuf", "application/x-protobuf", "application/vnd.google.protobuf":
-		if many {
-			return ProtobufMany, true
-		}
-		return Protobuf, true
+		return choose(m, encoding, Protobuf, ProtobufMany, "")
+	case "application/avro", "application/x-avro", "application/vnd.apache.avro", "avro/binary":
+		return choose(m, encoding, Avro, AvroMany, AvroFile)
 	}
 	return m, false
 }
 
-// delimited says whether the parameters of a type say that records stand each behind its length.
-func delimited(params string) bool {
+// choose is the type for an encoding; m is the name.
+func choose(m MIME, encoding string, one, many, file MIME) (MIME, bool) {
+	switch {
+	case encoding == "":
+		return one, true
+	case encoding == "delimited":
+		return many, true
+	case encoding == "file" && file != "":
+		return file, true
+	}
+	return m, false
+}
+
+// encodingOf is the parameter encoding of a type.
+func encodingOf(params string) string {
 	for p := range strings.SplitSeq(params, ";") {
-		key, value, _ := strings.Cut(p, "=")
-		if strings.TrimSpace(key) == "encoding" && strings.Trim(value, " \"") == "delimited" {
-			return true
+		if key, value, _ := strings.Cut(p, "="); strings.TrimSpace(key) == "encoding" {
+			return strings.Trim(value, " \"")
 		}
 	}
-	return false
+	return ""
 }
 
 // StreamID names one claim of a stream: the sequence of a stream goes on over its epochs.

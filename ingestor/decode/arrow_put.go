@@ -1,0 +1,598 @@
+package decode
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math"
+	"math/bits"
+	"unicode/utf8"
+
+	"github.com/weir-dev/weir/delta/column"
+	"github.com/weir-dev/weir/delta/schema"
+)
+
+// slots are slots of an array: n from first on, or those listed in at.
+type slots struct {
+	first, n int
+	at       []int32
+}
+
+func (s *slots) len() int {
+	if s.at != nil {
+		return len(s.at)
+	}
+	return s.n
+}
+
+func (s *slots) get(i int) int {
+	if s.at != nil {
+		return int(s.at[i])
+	}
+	return s.first + i
+}
+
+// arrowPut appends arrays to vectors.
+type arrowPut struct {
+	reader *arrowReader
+	depth  int
+	err    error // the payload is malformed, or too large
+	bad    []badValue
+}
+
+// badValue is a value that cannot be stored: in a slot of the array at the top, or -1 for somewhere below.
+type badValue struct {
+	slot int
+	what string
+}
+
+func (p *arrowPut) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// spend takes bytes off the budget.
+func (p *arrowPut) spend(n int) bool {
+	if p.reader.left -= n; p.reader.left < 0 {
+		p.fail(errArrowBudget)
+	}
+	return p.err == nil
+}
+
+// refuse notes that slot i of the array that is being appended holds what no column does.
+func (p *arrowPut) refuse(i int, what string) {
+	if p.depth > 1 {
+		i = -1
+	}
+	if len(p.bad) <= maxRejects {
+		p.bad = append(p.bad, badValue{i, what})
+	}
+}
+
+// put appends slots of an array to v, whose type is the natural one of the array's field but for what a table has beyond it.
+// weight is the bytes of a slot of v that the budget is charged.
+func (p *arrowPut) put(v *column.Vector, arr *arrowArray, s slots, weight int) {
+	if !p.spend(s.len() * weight) {
+		return
+	}
+	mark := v.Mark()
+	p.depth++
+	p.append(v, arr, s)
+	p.depth--
+	if p.err != nil { // slots and values may not match now
+		v.Restore(mark)
+	}
+}
+
+func (p *arrowPut) append(v *column.Vector, arr *arrowArray, s slots) {
+	n := s.len()
+	if arr.field.dict != nil {
+		p.dictionary(v, arr, s)
+		return
+	}
+	if arr.nulls {
+		s = p.valid(v, arr, s)
+	} else {
+		v.AppendValid(n)
+	}
+	switch arr.field.kind {
+	case arrowStruct:
+		p.structure(v, arr, s)
+	case arrowList, arrowLargeList, arrowFixedList, arrowMap:
+		p.list(v, arr, s)
+	case arrowUtf8, arrowLargeUtf8, arrowBinary, arrowLargeBinary:
+		p.text(v, arr, s)
+	case arrowUtf8View, arrowBinaryView:
+		p.views(v, arr, s)
+	case arrowFixedBinary:
+		w := arr.field.width
+		if !p.spend(s.len() * (w + 4)) {
+			return
+		}
+		for i := range s.len() {
+			at := s.get(i) * w
+			v.Data = append(v.Data, arr.data[at:at+w]...)
+			v.Offsets = append(v.Offsets, int32(len(v.Data)))
+		}
+	default:
+		if p.spend(s.len() * 8) {
+			p.fixed(v, arr, s)
+		}
+	}
+}
+
+// valid appends which of the slots hold a value, and returns those that do.
+func (p *arrowPut) valid(v *column.Vector, arr *arrowArray, s slots) slots {
+	mask := v.AppendMask(s.len())
+	picks := p.reader.picks
+	from := len(picks)
+	for i := range mask {
+		at := s.get(i)
+		bit := arr.valid[at>>3] >> (at & 7) & 1
+		mask[i] = bit
+		if bit != 0 {
+			picks = append(picks, int32(at))
+		}
+	}
+	p.reader.picks = picks
+	out := slots{at: picks[from:len(picks):len(picks)]}
+	if out.at == nil {
+		out.at = []int32{}
+	}
+	return out
+}
+
+func (p *arrowPut) structure(v *column.Vector, arr *arrowArray, s slots) {
+	base := v.CountStructs(s.len())
+	for i, f := range arr.field.children {
+		at := v.Type.Index(f.name)
+		if f.natural == nil || at < 0 || v.Children[at].Len > base {
+			continue
+		}
+		v.Children[at].PadNulls(base)
+		p.put(v.Children[at], arr.children[i], s, 1)
+	}
+}
+
+// offset is entry i of a buffer of offsets.
+func (arr *arrowArray) offset(i int) int64 {
+	switch arr.field.kind {
+	case arrowFixedList:
+		return int64(i) * int64(arr.field.width)
+	case arrowLargeUtf8, arrowLargeBinary, arrowLargeList:
+		return int64(binary.LittleEndian.Uint64(arr.offsets[8*i:]))
+	default:
+		return int64(int32(binary.LittleEndian.Uint32(arr.offsets[4*i:])))
+	}
+}
+
+// list appends lists, or maps whose elements are pairs.
+func (p *arrowPut) list(v *column.Vector, arr *arrowArray, s slots) {
+	if !p.spend(s.len() * 4) {
+		return
+	}
+	child := arr.children[0]
+	base := v.Offsets[len(v.Offsets)-1]
+	elems := slots{}
+	picks := p.reader.picks
+	from, dense := len(picks), s.at == nil
+	end := int64(base)
+	for i := range s.len() {
+		at := s.get(i)
+		lo, hi := arr.offset(at), arr.offset(at+1)
+		if lo < 0 || hi < lo || hi > int64(child.length) {
+			p.fail(errArrowBody)
+			return
+		}
+		if end += hi - lo; 4*(end-int64(base)) > int64(p.reader.left) || end > math.MaxInt32 {
+			p.fail(errArrowBudget)
+			return
+		}
+		if !dense {
+			for e := lo; e < hi; e++ {
+				picks = append(picks, int32(e))
+			}
+		}
+		v.Offsets = append(v.Offsets, int32(end))
+	}
+	if dense && s.n > 0 {
+		first := arr.offset(s.first)
+		elems = slots{first: int(first), n: int(end - int64(base))}
+	} else if !dense {
+		p.reader.picks = picks
+		elems.at = picks[from:len(picks):len(picks)]
+	}
+	if elems.len() == 0 {
+		return
+	}
+	if arr.field.kind != arrowMap {
+		v.Children[0].PadNulls(int(base))
+		p.put(v.Children[0], child, elems, 1)
+		return
+	}
+	if child.nulls {
+		p.fail(errArrowBody)
+		return
+	}
+	p.entries(v, child, elems, len(v.Offsets)-1-s.len(), s)
+}
+
+// entries appends keys and values of maps, of which the first is value number first of v.
+func (p *arrowPut) entries(v *column.Vector, child *arrowArray, elems slots, first int, s slots) {
+	keys, values := v.Children[0], v.Children[1]
+	from := keys.Len
+	p.put(keys, child.children[0], elems, 1)
+	values.PadNulls(from)
+	p.put(values, child.children[1], elems, 1)
+	if p.err != nil || len(p.bad) > 0 {
+		return
+	}
+	if keys.Valid != nil && bytes.IndexByte(keys.Valid[from:], 0) >= 0 {
+		p.fail(errors.New("a map has a null key"))
+		return
+	}
+	for i := range s.len() {
+		if repeatsIn(keys, int(v.Offsets[first+i]), int(v.Offsets[first+i+1])) {
+			p.refuse(s.get(i), "a map with a key twice")
+		}
+	}
+}
+
+// repeatsIn says whether two keys of v in [from, to) are equal.
+func repeatsIn(v *column.Vector, from, to int) bool {
+	view := *v
+	view.Len = to
+	return repeats(&view, from)
+}
+
+// text appends strings and binaries. Adjacent ones are copied together.
+func (p *arrowPut) text(v *column.Vector, arr *arrowArray, s slots) {
+	isText := arr.field.kind == arrowUtf8 || arr.field.kind == arrowLargeUtf8
+	size := int64(0)
+	for i := range s.len() {
+		at := s.get(i)
+		lo, hi := arr.offset(at), arr.offset(at+1)
+		if lo < 0 || hi < lo || hi > int64(len(arr.data)) {
+			p.fail(errArrowBody)
+			return
+		}
+		size += hi - lo
+		if size > int64(p.reader.left) {
+			p.fail(errArrowBudget)
+			return
+		}
+	}
+	if !p.spend(int(size)+4*s.len()) || len(v.Data)+int(size) > math.MaxInt32 {
+		p.fail(errArrowBudget)
+		return
+	}
+	if s.at == nil && s.n > 0 {
+		lo, hi := arr.offset(s.first), arr.offset(s.first+s.n)
+		from := int64(len(v.Data))
+		v.Data = append(v.Data, arr.data[lo:hi]...)
+		for i := range s.n {
+			v.Offsets = append(v.Offsets, int32(from+arr.offset(s.first+i+1)-lo))
+		}
+	} else {
+		for _, at := range s.at {
+			v.Data = append(v.Data, arr.data[arr.offset(int(at)):arr.offset(int(at)+1)]...)
+			v.Offsets = append(v.Offsets, int32(len(v.Data)))
+		}
+	}
+	if isText {
+		p.checkText(v, s)
+	}
+}
+
+const notText = "text that is not valid UTF-8"
+
+// checkText looks at the values of v that were appended last: all together, since that is fast, and where they part.
+func (p *arrowPut) checkText(v *column.Vector, s slots) {
+	n := s.len()
+	ends := v.Offsets[len(v.Offsets)-n-1:]
+	if !utf8.Valid(v.Data[ends[0]:]) {
+		for i := range n {
+			if !utf8.Valid(v.Data[ends[i]:ends[i+1]]) {
+				p.refuse(s.get(i), notText)
+			}
+		}
+		return
+	}
+	for i := range n {
+		if at := ends[i]; int(at) < len(v.Data) && v.Data[at]&0xc0 == 0x80 && ends[i] < ends[i+1] {
+			p.refuse(s.get(i), notText)
+		}
+	}
+}
+
+// views appends strings and binaries that are kept in pieces.
+func (p *arrowPut) views(v *column.Vector, arr *arrowArray, s slots) {
+	for i := range s.len() {
+		view := arr.data[16*s.get(i):][:16]
+		size := int(int32(binary.LittleEndian.Uint32(view)))
+		value := view[4:]
+		if size > 12 {
+			buf, at := int(int32(binary.LittleEndian.Uint32(view[8:]))), int(int32(binary.LittleEndian.Uint32(view[12:])))
+			if buf < 0 || buf >= len(arr.buffers) || at < 0 || at > len(arr.buffers[buf]) {
+				p.fail(errArrowBody)
+				return
+			}
+			value = arr.buffers[buf][at:]
+		}
+		if size < 0 || size > len(value) {
+			p.fail(errArrowBody)
+			return
+		}
+		if !p.spend(size+4) || len(v.Data)+size > math.MaxInt32 {
+			p.fail(errArrowBudget)
+			return
+		}
+		v.Data = append(v.Data, value[:size]...)
+		v.Offsets = append(v.Offsets, int32(len(v.Data)))
+	}
+	if arr.field.kind == arrowUtf8View {
+		p.checkText(v, s)
+	}
+}
+
+// dictionary appends the values that the slots point to.
+func (p *arrowPut) dictionary(v *column.Vector, arr *arrowArray, s slots) {
+	d := p.reader.dicts[arr.field.dict.id]
+	if d == nil || !p.spend(9*s.len()) {
+		p.fail(errArrowBody)
+		return
+	}
+	index := arr.field.dict.index
+	for i := range s.len() {
+		at := s.get(i)
+		if arr.nulls && arr.valid[at>>3]>>(at&7)&1 == 0 {
+			v.AppendNull()
+			continue
+		}
+		slot := integerAt(index, arr.data, at)
+		if slot < 0 || slot >= int64(d.vec.Len) {
+			p.fail(errors.New("an index points beyond its dictionary"))
+			return
+		}
+		if d.positions != nil {
+			if slot = int64(d.positions[slot]); slot < 0 {
+				v.AppendNull()
+				continue
+			}
+		}
+		p.copyValue(v, d.vec, int(slot))
+		if p.err != nil {
+			return
+		}
+	}
+}
+
+// copyValue appends value at of src, which has no children.
+func (p *arrowPut) copyValue(v, src *column.Vector, at int) {
+	switch src.Type.Kind {
+	case schema.String, schema.Binary:
+		b := src.BytesAt(at)
+		if !p.spend(len(b)) || len(v.Data)+len(b) > math.MaxInt32 {
+			p.fail(errArrowBudget)
+			return
+		}
+		v.AppendBytes(b)
+	case schema.Boolean:
+		v.AppendBool(src.Bools[at])
+	case schema.Float:
+		v.AppendFloat32(src.Float32s[at])
+	case schema.Double:
+		v.AppendFloat64(src.Float64s[at])
+	case schema.Byte, schema.Short, schema.Integer, schema.Date:
+		v.AppendInt32(src.Int32s[at])
+	case schema.Decimal:
+		if src.Type.Precision > 18 {
+			v.AppendBytes16(src.Data[16*at : 16*at+16])
+			return
+		}
+		v.AppendInt64(src.Int64s[at])
+	default:
+		v.AppendInt64(src.Int64s[at])
+	}
+}
+
+func integerAt(kind arrowKind, b []byte, i int) int64 {
+	switch kind {
+	case arrowInt8:
+		return int64(int8(b[i]))
+	case arrowUint8:
+		return int64(b[i])
+	case arrowInt16:
+		return int64(int16(binary.LittleEndian.Uint16(b[2*i:])))
+	case arrowUint16:
+		return int64(binary.LittleEndian.Uint16(b[2*i:]))
+	case arrowInt32:
+		return int64(int32(binary.LittleEndian.Uint32(b[4*i:])))
+	case arrowUint32:
+		return int64(binary.LittleEndian.Uint32(b[4*i:]))
+	default:
+		return int64(binary.LittleEndian.Uint64(b[8*i:]))
+	}
+}
+
+// fixed appends values of a fixed width.
+func (p *arrowPut) fixed(v *column.Vector, arr *arrowArray, s slots) {
+	b, n := arr.data, s.len()
+	switch k := arr.field.kind; k {
+	case arrowInt64:
+		v.Int64s = grown(v.Int64s, n)
+		dst := v.Int64s[len(v.Int64s)-n:]
+		if s.at == nil {
+			for i, src := 0, b[8*s.first:8*(s.first+n)]; i < len(dst); i++ {
+				dst[i] = int64(binary.LittleEndian.Uint64(src[8*i:]))
+			}
+			return
+		}
+		for i, at := range s.at {
+			dst[i] = int64(binary.LittleEndian.Uint64(b[8*at:]))
+		}
+	case arrowUint32:
+		for i := range n {
+			v.Int64s = append(v.Int64s, integerAt(k, b, s.get(i)))
+		}
+	case arrowFloat64:
+		v.Float64s = grown(v.Float64s, n)
+		dst := v.Float64s[len(v.Float64s)-n:]
+		for i := range dst {
+			dst[i] = math.Float64frombits(binary.LittleEndian.Uint64(b[8*s.get(i):]))
+		}
+	case arrowInt32:
+		v.Int32s = grown(v.Int32s, n)
+		dst := v.Int32s[len(v.Int32s)-n:]
+		for i := range dst {
+			dst[i] = int32(binary.LittleEndian.Uint32(b[4*s.get(i):]))
+		}
+	case arrowInt8, arrowUint8, arrowInt16, arrowUint16:
+		for i := range n {
+			v.Int32s = append(v.Int32s, int32(integerAt(k, b, s.get(i))))
+		}
+	case arrowFloat32:
+		for i := range n {
+			v.Float32s = append(v.Float32s, math.Float32frombits(binary.LittleEndian.Uint32(b[4*s.get(i):])))
+		}
+	case arrowFloat16:
+		for i := range n {
+			v.Float32s = append(v.Float32s, float16(binary.LittleEndian.Uint16(b[2*s.get(i):])))
+		}
+	case arrowBool:
+		for i := range n {
+			at := s.get(i)
+			v.Bools = append(v.Bools, b[at>>3]>>(at&7)&1 != 0)
+		}
+	case arrowUint64:
+		for i := range n {
+			v.Data = append(v.Data, 0, 0, 0, 0, 0, 0, 0, 0)
+			v.Data = binary.BigEndian.AppendUint64(v.Data, binary.LittleEndian.Uint64(b[8*s.get(i):]))
+		}
+	default:
+		p.times(v, arr, s)
+	}
+}
+
+// grown is s with n more elements, whatever they hold.
+func grown[T any](s []T, n int) []T {
+	if cap(s)-len(s) >= n {
+		return s[:len(s)+n]
+	}
+	return append(s, make([]T, n)...)
+}
+
+// times appends times, dates in milliseconds, and decimals.
+func (p *arrowPut) times(v *column.Vector, arr *arrowArray, s slots) {
+	for i := range s.len() {
+		at := s.get(i)
+		switch arr.field.kind {
+		case arrowTime:
+			micros, ok := microsOf(int64(binary.LittleEndian.Uint64(arr.data[8*at:])), arr.field.unit)
+			if !ok {
+				p.refuse(at, "a time beyond the years 1 to 9999")
+			}
+			v.Int64s = append(v.Int64s, micros)
+		case arrowDate64:
+			const millisPerDay = secondsPerDay * 1000
+			days := floorDiv(int64(binary.LittleEndian.Uint64(arr.data[8*at:])), millisPerDay)
+			if days < minMicros/microsPerSecond/secondsPerDay || days > maxMicros/microsPerSecond/secondsPerDay {
+				p.refuse(at, "a date beyond the years 1 to 9999")
+				days = 0
+			}
+			v.Int32s = append(v.Int32s, int32(days))
+		default:
+			hi, lo, ok := wideInteger(arr.data[arr.field.width*at:][:arr.field.width])
+			if !ok || !withinPrecision(hi, lo, v.Type.Precision) {
+				p.refuse(at, "a decimal with more digits than its type has")
+				hi, lo = 0, 0
+			}
+			if v.Type.Precision > 18 {
+				v.Data = binary.BigEndian.AppendUint64(v.Data, uint64(hi))
+				v.Data = binary.BigEndian.AppendUint64(v.Data, lo)
+			} else {
+				v.Int64s = append(v.Int64s, int64(lo))
+			}
+		}
+	}
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+// microsOf converts x, counted in a unit of which a second has so many.
+func microsOf(x, unit int64) (int64, bool) {
+	if unit > microsPerSecond {
+		x = floorDiv(x, unit/microsPerSecond)
+	} else if unit < microsPerSecond {
+		factor := microsPerSecond / unit
+		if x > math.MaxInt64/factor || x < math.MinInt64/factor {
+			return 0, false
+		}
+		x *= factor
+	}
+	if x < minMicros || x > maxMicros {
+		return 0, false
+	}
+	return x, true
+}
+
+// wideInteger reads a little-endian integer of 4, 8, 16 or 32 bytes in two's complement.
+func wideInteger(b []byte) (hi int64, lo uint64, ok bool) {
+	switch len(b) {
+	case 4:
+		x := int64(int32(binary.LittleEndian.Uint32(b)))
+		return x >> 63, uint64(x), true
+	case 8:
+		x := int64(binary.LittleEndian.Uint64(b))
+		return x >> 63, uint64(x), true
+	}
+	lo, hi = binary.LittleEndian.Uint64(b), int64(binary.LittleEndian.Uint64(b[8:]))
+	for _, c := range b[16:] {
+		if c != byte(hi>>63) {
+			return 0, 0, false
+		}
+	}
+	return hi, lo, true
+}
+
+// withinPrecision says whether |hi·2⁶⁴ + lo| < 10^precision.
+func withinPrecision(hi int64, lo uint64, precision int) bool {
+	high := uint64(hi)
+	if hi < 0 {
+		var borrow uint64
+		lo, borrow = bits.Sub64(0, lo, 0)
+		high, _ = bits.Sub64(0, high, borrow)
+	}
+	limit := &decimalLimits[precision]
+	return high < limit[0] || high == limit[0] && lo < limit[1]
+}
+
+// decimalLimits are the powers of ten as high and low words.
+var decimalLimits = func() (all [maxDecimalDigits + 1][2]uint64) {
+	all[0] = [2]uint64{0, 1}
+	for i := 1; i < len(all); i++ {
+		over, low := bits.Mul64(all[i-1][1], 10)
+		all[i] = [2]uint64{all[i-1][0]*10 + over, low}
+	}
+	return all
+}()
+
+// float16 converts an IEEE 754 half.
+func float16(h uint16) float32 {
+	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
+	switch exp {
+	case 31:
+		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
+	case 0:
+		f := float32(frac) / (1 << 24)
+		return math.Float32frombits(math.Float32bits(f) | sign)
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+}
