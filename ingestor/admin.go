@@ -9,8 +9,8 @@ import (
 	"github.com/weir-dev/weir/protocol"
 )
 
-// adminDoor serves /metrics, /livez and /readyz, and the status of every pipeline on /status.
-func adminDoor(metrics func() prometheus.Gatherer, status func() protocol.PodStatus) http.Handler {
+// adminDoor serves /metrics, /livez and /readyz, the status of every pipeline on /status, and taps.
+func adminDoor(metrics func() prometheus.Gatherer, status func() protocol.PodStatus, tap http.HandlerFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		promhttp.HandlerFor(metrics(), promhttp.HandlerOpts{}).ServeHTTP(w, r)
@@ -24,6 +24,7 @@ func adminDoor(metrics func() prometheus.Gatherer, status func() protocol.PodSta
 		writeText(w, http.StatusOK, "ok\n")
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, status()) })
+	mux.HandleFunc("GET /tap/{pipeline}", tap)
 	return mux
 }
 

@@ -122,6 +122,7 @@ func (m *metrics) pipeline(p *Pipeline) {
 	count("values_dropped_total", "Values of unknown fields that onUnknown left out.", func() int64 { return p.records.Stats().Dropped })
 	count("records_filtered_total", "Records that a filter left out.", func() int64 { return p.set.Transform.Stats().Filtered })
 	count("transform_errors_total", "Steps that failed for a record.", func() int64 { return p.set.Transform.Stats().Failed })
+	gauge("taps", "Open taps.", func() float64 { return float64(p.taps.count()) })
 	gauge("ready", "1 while the pipeline takes events.", func() float64 {
 		if p.ready() != nil {
 			return 0

@@ -28,6 +28,7 @@ type Pipeline struct {
 	log     *slog.Logger
 	limited *slog.Logger // for what a peer can cause at any rate
 	flow    flow
+	taps    taps
 
 	life context.Context //nolint:containedctx // ends with run; for work that outlives the connection it came from
 	end  context.CancelFunc
@@ -74,6 +75,7 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 		return nil, &openError{part: tablePart, err: err}
 	}
 	p.records, settings.Transform = settings.Records, set.Transform
+	settings.Tap = p.taps.decoded
 	p.flusher = batch.New(settings, p.table, p.schema, admit.pool, p)
 	m.pipeline(p)
 	return p, nil

@@ -44,7 +44,7 @@ func RunPod(ctx context.Context, conf PodConfig) error {
 	p := &pod{conf: conf}
 	p.starting(nil)
 	p.metrics.Store(prometheus.NewRegistry())
-	srv := &http.Server{Handler: adminDoor(func() prometheus.Gatherer { return p.metrics.Load() }, p.status), ReadHeaderTimeout: readTimeout, MaxHeaderBytes: 64 << 10}
+	srv := &http.Server{Handler: adminDoor(func() prometheus.Gatherer { return p.metrics.Load() }, p.status, p.serveTap), ReadHeaderTimeout: readTimeout, MaxHeaderBytes: 64 << 10}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(conf.Admin) }()
 	err := p.run(ctx)
@@ -62,6 +62,16 @@ type pod struct {
 	conf    PodConfig
 	metrics atomic.Pointer[prometheus.Registry]
 	report  atomic.Pointer[func() protocol.PodStatus]
+	tap     atomic.Pointer[http.HandlerFunc]
+}
+
+// serveTap answers once an ingestor is there.
+func (p *pod) serveTap(w http.ResponseWriter, r *http.Request) {
+	if tap := p.tap.Load(); tap != nil {
+		(*tap)(w, r)
+		return
+	}
+	fail(w, http.StatusServiceUnavailable, "the pipeline has not started yet: try again later, or look at /status")
 }
 
 func (p *pod) run(ctx context.Context) error {
@@ -75,6 +85,8 @@ func (p *pod) run(ctx context.Context) error {
 	}
 	status := in.PodStatus
 	p.report.Store(&status)
+	tap := http.HandlerFunc(in.serveTap)
+	p.tap.Store(&tap)
 	err = in.Run(ctx)
 	for _, s := range in.Status() {
 		p.conf.Log.Info("stopped", "pipeline", s.Pipeline, "committed", s.Committed, "rejected", s.Rejected, "notCommitted", s.InFlight,

@@ -52,6 +52,9 @@ func (p *Pipeline) appendSingle(ctx context.Context, door string, mime event.MIM
 	s := &single{p: p, done: done}
 	err := p.flusher.Shard().Append(ctx, now, func(dec *transform.Decoder) batch.Part {
 		n, rejects := dec.Append(mime, data, decode.System{ReceivedMicros: now.UnixMicro()}, nil)
+		if taps := p.taps.all.Load(); taps != nil {
+			taps.payload(tapped{now, door, "", 0, mime, data}, rejects)
+		}
 		if len(rejects) > 0 && rejects[0].Suspend {
 			s.suspended, rejects = &suspendedError{door + ": " + rejects[0].Reason}, nil
 		}

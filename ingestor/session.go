@@ -236,6 +236,7 @@ func (s *session) append(ctx context.Context, payloads []rsocket.Payload) error 
 	}
 	now := time.Now()
 	var suspended string
+	taps := s.p.taps.all.Load()
 	err := s.shard.Append(ctx, now, func(dec *transform.Decoder) batch.Part {
 		part := batch.Part{Source: s, Stream: s.id}
 		sys := decode.System{Stream: s.id.Name, Seq: s.received, ReceivedMicros: now.UnixMicro()}
@@ -246,7 +247,11 @@ func (s *session) append(ctx context.Context, payloads []rsocket.Payload) error 
 			}
 			sys.Seq++
 			var n int
-			n, rejects = dec.Append(payloadMIME(&payloads[i], s.mime), payloads[i].Data, sys, rejects[:0])
+			mime := payloadMIME(&payloads[i], s.mime)
+			n, rejects = dec.Append(mime, payloads[i].Data, sys, rejects[:0])
+			if taps != nil {
+				taps.payload(tapped{now, doorStream, s.id.Name, sys.Seq, mime, payloads[i].Data}, rejects)
+			}
 			if len(rejects) > 0 && rejects[0].Suspend {
 				suspended = rejects[0].Reason
 				sys.Seq--

@@ -34,6 +34,7 @@ type Settings struct {
 	Transform   *transform.Program // nil: no steps
 	Batch       batch.Settings     // Shards 0 means one for each processor
 	Memory      int64              // bytes for everything this pipeline holds, encoding included
+	Taps        TapPolicy          // what taps may show
 }
 
 // Config is what an ingestor takes. The listeners are open; Run closes them.

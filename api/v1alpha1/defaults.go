@@ -15,6 +15,9 @@ func SetDefaults(p *Pipeline) {
 	setDefault(&s.Ingress.RSocket.Port, 7000)
 	setDefault(&s.Ingress.HTTP.Port, 7080)
 	setDefault(&s.Observability.MetricsPort, 9090)
+	if s.Observability.Tap == "" {
+		s.Observability.Tap = TapMasked
+	}
 
 	if s.Schema.OnMismatch == "" {
 		s.Schema.OnMismatch = MismatchRescue

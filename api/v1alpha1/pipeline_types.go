@@ -344,4 +344,22 @@ type ObservabilitySpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=65535
 	MetricsPort *int32 `json:"metricsPort,omitempty"`
+
+	// What weir tap may show of the events that pass. Masked: nothing that a mask or drop step hides, so that a pipeline with
+	// such steps shows events only as they go into the table. All: events as they were sent, too. Off: nothing. Taps are
+	// answered on the metrics port, to the same host only. Default Masked.
+	// +optional
+	// +default="Masked"
+	Tap TapPolicy `json:"tap,omitempty"`
 }
+
+// TapPolicy is what weir tap may show.
+// +kubebuilder:validation:Enum=Masked;All;Off
+type TapPolicy string
+
+// The policies for taps.
+const (
+	TapMasked TapPolicy = "Masked"
+	TapAll    TapPolicy = "All"
+	TapOff    TapPolicy = "Off"
+)

@@ -41,6 +41,7 @@ func Validate(p *Pipeline) field.ErrorList {
 	errs = append(errs, validateSchema(&p.Spec.Schema, spec.Child("schema"))...)
 	errs = append(errs, validateTransform(p.Spec.Transform, spec.Child("transform"))...)
 	errs = appendBad(errs, oneOf(p.Spec.OnTransformError, spec.Child("onTransformError"), TransformErrorRescue, TransformErrorReject, TransformErrorSuspend))
+	errs = appendBad(errs, oneOf(p.Spec.Observability.Tap, spec.Child("observability", "tap"), TapMasked, TapAll, TapOff))
 	errs = append(errs, validateFlow(&p.Spec.Flow, spec.Child("flow"))...)
 	errs = append(errs, validateMerge(&p.Spec, spec)...)
 	errs = append(errs, validateCluster(&p.Spec, spec)...)

@@ -95,6 +95,7 @@ func newSettings(ctx context.Context, p *v1alpha1.Pipeline) (ingestor.Settings, 
 			MaxRecords: int64(*sink.Batch.MaxRecords), MaxAge: sink.Batch.MaxAge.Duration, MaxBytes: sink.Batch.MaxBytes.Value(),
 		},
 		Memory: p.Spec.Flow.Memory.Value(),
+		Taps:   tapPolicies[p.Spec.Observability.Tap],
 	}
 	s.Merge, s.Decode.Identity = mergeSettings(p)
 	s.Maintenance = maintenanceSettings(p)
@@ -108,6 +109,10 @@ func openStore(ctx context.Context, sink *v1alpha1.DeltaSink) (store.Store, erro
 		set.Endpoint, set.Region, set.PathStyle, set.Account = s.Endpoint, s.Region, s.PathStyle, s.Account
 	}
 	return backends.Open(ctx, sink.URI, set)
+}
+
+var tapPolicies = map[v1alpha1.TapPolicy]ingestor.TapPolicy{
+	v1alpha1.TapMasked: ingestor.TapMasked, v1alpha1.TapAll: ingestor.TapAll, v1alpha1.TapOff: ingestor.TapOff,
 }
 
 var codecs = map[v1alpha1.Compression]parquet.Codec{

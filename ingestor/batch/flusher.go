@@ -25,6 +25,9 @@ type Settings struct {
 	Shards     int
 	Merge      bool // records are submitted as they are, not as data files
 
+	// Tap sees what was cut, before it is written; it must not keep or change it. Nil: nobody does.
+	Tap func([]*column.Batch)
+
 	// What records go through before they are the table's: the schema that they are decoded into, and the steps. Without
 	// steps they are decoded into the table's.
 	Records   *decode.Schema
@@ -269,6 +272,9 @@ func (f *Flusher) commit(ctx context.Context, cuts []cut) (int64, error) {
 		}
 	}
 	began.Rows = sub.Rows
+	if f.set.Tap != nil && len(batches) > 0 {
+		f.set.Tap(batches)
+	}
 	return f.carry(ctx, sub, batches, began)
 }
 

@@ -49,6 +49,9 @@ func ParseTimestamp(s string) (micros int64, ok bool) { return parseTimestamp([]
 // AppendJSON appends the value of slot i of v as a record would have it, null for a null.
 func AppendJSON(dst []byte, v *column.Vector, i int) []byte { return newSource(v).appendSlot(dst, i) }
 
+// AppendQuoted appends s, valid UTF-8, as a JSON string.
+func AppendQuoted(dst []byte, s string) []byte { return appendQuoted(dst, []byte(s)) }
+
 // Batch returns the rows decoded so far. It stays the decoder's, and only its rows so far are settled: the columns may lag.
 func (d *Decoder) Batch() *column.Batch { return d.batch }
 

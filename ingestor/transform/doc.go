@@ -12,6 +12,7 @@ package transform
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/weir-dev/weir/delta/schema"
@@ -109,4 +110,9 @@ func (p *Program) Stats() Stats {
 		return Stats{}
 	}
 	return Stats{Filtered: p.filtered.Load(), Failed: p.failed.Load()}
+}
+
+// Hides says whether a step masks or drops columns: records before the steps then show more than those behind them.
+func (p *Program) Hides() bool {
+	return p != nil && slices.ContainsFunc(p.opts.Steps, func(s Step) bool { return s.Mask != nil || len(s.Drop) > 0 })
 }
