@@ -246,7 +246,7 @@ type SinkSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.storage) || self.uri.matches('^(s3a?|gs|az|abfss)://')",message="storage is for tables in an object store: give uri a scheme such as s3://, or leave storage out",fieldPath=".storage"
 // +kubebuilder:validation:XValidation:rule="!has(self.storage) || !has(self.storage.region) && !has(self.storage.pathStyle) || self.uri.startsWith('s3')",message="region and pathStyle are for tables at s3://",fieldPath=".storage"
 // +kubebuilder:validation:XValidation:rule="!has(self.storage) || !has(self.storage.account) || self.uri.startsWith('az:')",message="account is for tables at az://; the URI of abfss:// names it",fieldPath=".storage"
-// +kubebuilder:validation:XValidation:rule="self.?maintenance.?zOrderBy.orValue([]).all(c, !self.?partitionBy.orValue([]).exists(p, p == c))",message="zOrderBy and partitionBy share no column: values of a partition column never share a file",fieldPath=".maintenance.zOrderBy"
+// +kubebuilder:validation:XValidation:rule="!has(self.partitionBy) || !has(self.maintenance) || !has(self.maintenance.zOrderBy) || self.maintenance.zOrderBy.all(c, !self.partitionBy.exists(p, p == c))",message="zOrderBy and partitionBy share no column: values of a partition column never share a file",fieldPath=".maintenance.zOrderBy"
 // +kubebuilder:validation:XValidation:rule="has(self.partitionBy) == has(oldSelf.partitionBy)",message="partitionBy cannot be added or removed: a table keeps its partition columns"
 type DeltaSink struct {
 	// The table's place: a path, file:///path, s3://bucket/path, gs://bucket/path, az://container/path or
