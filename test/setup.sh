@@ -61,6 +61,14 @@ jars() {
 
 rsocket_jars() { jars "$1" "$pins/java/rsocket.xml"; }
 
+formats_jars() { jars "$1" "$pins/java/formats.xml"; }
+
+# formats_python installs beside the venv, which is what runs the producer.
+formats_python() {
+	"$cache/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --target "$1" \
+		--requirement "$pins/formats/requirements.txt" >&2
+}
+
 spark_jars() { jars "$1" "$pins/java/spark.xml"; }
 
 npm_packages() {
@@ -103,6 +111,8 @@ main() {
 	fi
 	part venv "$(key "$(python3 --version) $cache" "$pins/python/requirements.txt")" venv
 	part jars/rsocket "$(key maven "$pins/java/rsocket.xml")" rsocket_jars
+	part jars/formats "$(key maven "$pins/java/formats.xml")" formats_jars
+	part formats/python "$(key "$(python3 --version)" "$pins/formats/requirements.txt")" formats_python
 	part jars/spark "$(key maven "$pins/java/spark.xml")" spark_jars
 	part node "$(key "node $(node --version)" "$pins/node/package.json" "$pins/node/package-lock.json")" node_modules
 	part rsocket-go "$(key "$(go version)" "$pins"/rsocketgo/*.go "$pins"/rsocketgo/go.*)" rsocket_go

@@ -48,7 +48,7 @@ func FindPeers() (*Peers, error) {
 	if p.cache == "" {
 		p.cache = filepath.Join(root, ".cache")
 	}
-	for _, part := range []string{"venv", "jars/rsocket", "jars/spark", "node", "rsocket-go", "data/node", "data/python"} {
+	for _, part := range []string{"venv", "jars/rsocket", "jars/formats", "formats/python", "jars/spark", "node", "rsocket-go", "data/node", "data/python"} {
 		if _, err := os.Stat(filepath.Join(p.cache, part, ".stamp")); err != nil {
 			return nil, fmt.Errorf("the peers are not installed: run test/setup.sh (%w)", err)
 		}
@@ -89,6 +89,13 @@ func (p *Peers) RealData(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, filepath.Join(p.cache, "venv", "bin", "python"), args...)
 }
 
+// Formats runs a script of test/interop/python that makes payloads with Protobuf and Avro.
+func (p *Peers) Formats(ctx context.Context, script string, args ...string) *exec.Cmd {
+	cmd := p.Python(ctx, script, args...)
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(p.cache, "formats", "python"))
+	return cmd
+}
+
 // Cache returns the directory with what test/setup.sh installed.
 func (p *Peers) Cache() string { return p.cache }
 
@@ -114,6 +121,11 @@ var javaPrograms = map[string]struct {
 	"Producer": {
 		sources: []string{"Producer.java", "Arguments.java", "Metadata.java", "Record.java", "TappedConnection.java"},
 		jars:    "rsocket",
+		flags:   []string{"-Xmx512m"},
+	},
+	"FormatProducer": {
+		sources: []string{"FormatProducer.java", "Arguments.java", "Metadata.java"},
+		jars:    "formats",
 		flags:   []string{"-Xmx512m"},
 	},
 	"TableRows": {sources: []string{"TableRows.java"}, jars: "spark", flags: sparkFlags},
