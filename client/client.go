@@ -24,7 +24,7 @@ type Client struct {
 	pool  *balancer.Pool // instead of conns; nil for a single address
 
 	// Metadata that routes requests.
-	routes struct{ stream, request, fireAndForget, status, barrier []byte }
+	routes struct{ stream, request, fireAndForget, status, cluster, barrier []byte }
 
 	mu      sync.Mutex         // guards streams
 	streams map[string]*Stream // open ones by name; nil while one is being opened
@@ -82,7 +82,7 @@ func (c *Client) route(pipeline string) {
 	}
 	c.routes.stream, c.routes.request = metadata(protocol.RouteStream), metadata(protocol.RouteRequest)
 	c.routes.fireAndForget, c.routes.status = metadata(protocol.RouteFireAndForget), metadata(protocol.RouteStatus)
-	c.routes.barrier = metadata(barrierRoute)
+	c.routes.cluster, c.routes.barrier = metadata(protocol.RouteCluster), metadata(barrierRoute)
 }
 
 // Incarnation returns the id under which this client holds its streams.

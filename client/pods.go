@@ -24,11 +24,14 @@ func (c *Client) dialPods(ctx context.Context, t *balancer.Target) error {
 		Dial:    func(ctx context.Context, e balancer.Endpoint) (*rsocket.Conn, error) { return c.dial(ctx, e.Addr) },
 		Refresh: t.Refresh, MinBackoff: c.o.MinBackoff, MaxBackoff: c.o.MaxBackoff, MaxPods: c.o.MaxPods, Stats: c.o.PodStats,
 	}
+	w := &watch{c: c, seeds: t.Hosts}
 	switch {
 	case c.o.Resolver != nil:
 		o.Resolver = c.o.Resolver
 	case t.Discover == balancer.DiscoverStatic:
 		o.Resolver = balancer.StaticTarget(t)
+	case t.Discover == balancer.DiscoverWatch:
+		o.Resolver = w
 	default:
 		o.Resolver = balancer.NewDNS(t, nil)
 	}
@@ -36,6 +39,7 @@ func (c *Client) dialPods(ctx context.Context, t *balancer.Target) error {
 	if err != nil {
 		return err
 	}
+	w.pool.Store(pool)
 	if err := pool.Await(ctx); err != nil {
 		closing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		cancel()

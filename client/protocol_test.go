@@ -57,6 +57,8 @@ func TestProtocolPage(t *testing.T) {
 			back = header
 		case strings.HasPrefix(line, `{"pipeline":`):
 			back = again[Status](t, line)
+		case strings.HasPrefix(line, `{"pods":`):
+			back = again[protocol.Cluster](t, line)
 		case strings.HasPrefix(line, `{"records":`):
 			back = again[struct {
 				Records  int64             `json:"records"`
@@ -82,7 +84,8 @@ func TestProtocolPage(t *testing.T) {
 	}
 	checkOpening(t, blocks(t, string(doc), "hex"), header)
 	for _, name := range []string{
-		protocol.RouteStream, protocol.RouteRequest, protocol.RouteFireAndForget, protocol.RouteStatus, barrierRoute,
+		protocol.RouteStream, protocol.RouteRequest, protocol.RouteFireAndForget, protocol.RouteStatus,
+		protocol.RouteCluster, protocol.RouteSelf, barrierRoute,
 		protocol.MIMEStream, rsocket.MIMEComposite, rsocket.MIMERouting, rsocket.MIMEPerStreamData, JSON, NDJSON,
 		protocol.CodeBadHeader, protocol.CodeUnsupportedAckLevel, protocol.CodeUnsupportedReopen, protocol.CodeUnsupportedMIME,
 		protocol.CodeUnavailable, protocol.CodeFailed,

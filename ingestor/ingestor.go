@@ -7,6 +7,7 @@
 package ingestor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,7 @@ func New(ctx context.Context, conf Config) (*Ingestor, error) {
 func (i *Ingestor) Run(ctx context.Context) error {
 	work, hardStop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer hardStop(nil)
+	i.meet()
 	doors, closeDoors := i.openDoors(work)
 	var stages, serving sync.WaitGroup
 	broken, stopped := make(chan error, len(doors)), make(chan error, len(i.pipelines))
@@ -152,6 +154,15 @@ func (i *Ingestor) openDoors(ctx context.Context) (serve []func() error, closeAl
 	}
 }
 
+// meet tells every pipeline who else runs it.
+func (i *Ingestor) meet() {
+	conf := i.conf.Cluster
+	conf.Advertise = cmp.Or(conf.Advertise, i.conf.RSocket.Addr().String())
+	for _, p := range i.pipelines {
+		p.peers = &peers{p: p, conf: conf}
+	}
+}
+
 // routes binds the routes of every pipeline: "<pipeline>.<route>", and the bare ones when there is only one pipeline.
 func (i *Ingestor) routes() rsocket.Handlers {
 	mux := &rsocket.Mux{Logger: i.conf.Log}
@@ -160,6 +171,8 @@ func (i *Ingestor) routes() rsocket.Handlers {
 		mux.HandleRequest(prefix+protocol.RouteRequest, p.serveRequest)
 		mux.HandleFireAndForget(prefix+protocol.RouteFireAndForget, p.serveFireAndForget)
 		mux.HandleStream(prefix+protocol.RouteStatus, p.serveStatus)
+		mux.HandleStream(prefix+protocol.RouteCluster, p.serveCluster)
+		mux.HandleRequest(prefix+protocol.RouteSelf, p.serveSelf)
 	}
 	for name, p := range i.pipelines {
 		bind(name+".", p)

@@ -33,7 +33,8 @@ type Pipeline struct {
 	life context.Context //nolint:containedctx // ends with run; for work that outlives the connection it came from
 	end  context.CancelFunc
 
-	care care
+	care  care
+	peers *peers // set by Ingestor.Run
 
 	stopping atomic.Bool // draining: nothing new is taken
 	told     atomic.Bool // what the drain flushed was logged, be it nothing
@@ -150,6 +151,11 @@ func (p *Pipeline) flush(ctx context.Context) error {
 // close waits for the table's background work. The doors are closed by then, so no answer is waiting any more.
 func (p *Pipeline) close(ctx context.Context) error {
 	p.answers.Wait()
+	if p.peers != nil {
+		if err := p.peers.close(ctx); err != nil {
+			p.log.Warn("connections to the other pods", "pipeline", p.set.Name, "error", err)
+		}
+	}
 	if err := p.table.Close(ctx); err != nil {
 		return fmt.Errorf("pipeline %s: close table: %w", p.set.Name, err)
 	}

@@ -49,6 +49,7 @@ type Config struct {
 	Registry       *prometheus.Registry
 	Log            *slog.Logger
 	Tap            rsocket.Tap // sees the header of every frame; nil: none
+	Cluster        Cluster     // who else runs the pipelines
 }
 
 // The shares of a pipeline's memory. Half is for payloads and the columns made from them; the other half is for what

@@ -45,6 +45,7 @@ SIGTERM drains: readiness goes off, streams are told to move on, what was taken 
 	f.StringVar(&level, "log-level", level, "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", o.logFormat, "text or json")
 	f.DurationVar(&o.grace, "grace", o.grace, "how long a stop may take to commit and acknowledge what was taken")
+	o.cluster.flags(f)
 	completeFlag(cmd, "log-level", "debug", "info", "warn", "error")
 	completeFlag(cmd, "log-format", "text", "json")
 	return cmd
@@ -64,6 +65,10 @@ func ingestFile(cmd *cobra.Command, file string, o runOptions) error {
 	if len(pipelines) > 1 {
 		return fmt.Errorf("%s holds %d Pipelines: a pod runs one", sourceName(file), len(pipelines))
 	}
+	cluster, err := o.cluster.cluster()
+	if err != nil {
+		return err
+	}
 	admin, err := listen(ctx, o.listen, *p.Spec.Observability.MetricsPort, "metrics")
 	if err != nil {
 		return err
@@ -76,7 +81,7 @@ func ingestFile(cmd *cobra.Command, file string, o runOptions) error {
 		Name: os.Getenv(envPod), Pipeline: p.Name, Version: buildVersion(), Admin: admin, Log: log,
 		Configure: func(ctx context.Context) (ingestor.Config, error) {
 			conf, err := newConfig(ctx, pipelines, log)
-			conf.Grace = o.grace
+			conf.Grace, conf.Cluster = o.grace, cluster
 			limitMemory(conf)
 			return conf, err
 		},

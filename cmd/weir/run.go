@@ -28,6 +28,7 @@ type runOptions struct {
 	logLevel  slog.Level
 	logFormat string
 	grace     time.Duration
+	cluster   clusterOptions
 }
 
 func newRunCommand() *cobra.Command {
@@ -57,6 +58,7 @@ The exit code is 0 after a clean stop, and 1 when the pipelines could not be sta
 	f.StringVar(&level, "log-level", level, "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.DurationVar(&o.grace, "grace", 25*time.Second, "how long a stop may take to commit and acknowledge what was taken")
+	o.cluster.flags(f)
 	completeFlag(cmd, "log-level", "debug", "info", "warn", "error")
 	completeFlag(cmd, "log-format", "text", "json")
 	return cmd
@@ -77,6 +79,9 @@ func runFile(cmd *cobra.Command, file string, o runOptions) error {
 		return err
 	}
 	conf.Grace = o.grace
+	if conf.Cluster, err = o.cluster.cluster(); err != nil {
+		return err
+	}
 	limitMemory(conf)
 	doors, err := openDoors(ctx, pipelines[0], o.listen)
 	if err != nil {

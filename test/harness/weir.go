@@ -35,10 +35,10 @@ type Pipeline struct {
 	Name        string // default "events"
 	Table       string // directory of the table
 	PartitionBy []string
-	Memory      string // spec.flow.memory
-	Spec, Sink  string // more lines of spec, and of spec.sink.delta, indented as they stand there
-	Listen      string // address of the doors; default that of weir run
-	File        string // the whole file, in place of what the other fields make
+	Memory      string   // spec.flow.memory
+	Spec, Sink  string   // more lines of spec, and of spec.sink.delta, indented as they stand there
+	Args        []string // more of them for weir run
+	File        string   // the whole file, in place of what the other fields make
 }
 
 // YAML returns the file for `weir run`, with free ports.
@@ -93,10 +93,7 @@ func Run(ctx context.Context, bin, dir string, p Pipeline) (*Weir, error) {
 		return nil, fmt.Errorf("run weir: %w", err)
 	}
 	w := &Weir{Name: p.Name, Table: p.Table, done: make(chan struct{})}
-	args := []string{"run", file, "--ports-file", ports}
-	if p.Listen != "" {
-		args = append(args, "--listen", p.Listen)
-	}
+	args := append([]string{"run", file, "--ports-file", ports}, p.Args...)
 	w.cmd = exec.CommandContext(context.WithoutCancel(ctx), bin, args...) // Stop or Kill end it
 	w.cmd.Stderr = &w.log
 	w.cmd.Stdout = &w.log

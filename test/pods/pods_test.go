@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -56,7 +55,7 @@ func newTown(t *testing.T) *town {
 	return tw
 }
 
-func (tw *town) start(t *testing.T, addr string) {
+func (tw *town) start(t *testing.T, addr string, args ...string) {
 	t.Helper()
 	file := fmt.Sprintf(`apiVersion: weir.dev/v1alpha1
 kind: Pipeline
@@ -69,7 +68,7 @@ spec:
   flow: {memory: 64Mi}
   sink: {delta: {uri: %q, batch: {maxAge: 1s, maxRecords: 20000}}}
 `, tw.port, tw.table)
-	w, err := harness.Run(t.Context(), tw.bin, t.TempDir(), harness.Pipeline{Table: tw.table, File: file, Listen: addr})
+	w, err := harness.Run(t.Context(), tw.bin, t.TempDir(), harness.Pipeline{Table: tw.table, File: file, Args: append([]string{"--listen", addr}, args...)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,14 +237,12 @@ func flush(t *testing.T, s *client.Stream) {
 	}
 }
 
-// TestSendToSeveral has weir send go over three processes and say what each got.
+// TestSendToSeveral has weir send ask one of three processes for the others, go over all of them and say what each got.
 func TestSendToSeveral(t *testing.T) {
 	tw := newTown(t)
-	var to []string
+	peers := fmt.Sprintf("127.0.0.1:%[1]s,127.0.0.2:%[1]s,127.0.0.3:%[1]s", tw.port)
 	for i := 1; i <= 3; i++ {
-		addr := fmt.Sprintf("127.0.0.%d", i)
-		tw.start(t, addr)
-		to = append(to, addr+":"+tw.port)
+		tw.start(t, fmt.Sprintf("127.0.0.%d", i), "--pod", fmt.Sprintf("events-%d", i), "--peers", peers)
 	}
 	var lines bytes.Buffer
 	const n = 60_000
@@ -256,7 +253,7 @@ func TestSendToSeveral(t *testing.T) {
 	if err := os.WriteFile(file, lines.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := harness.Output(exec.CommandContext(t.Context(), tw.bin, "send", file, "--to", strings.Join(to, ","), "--pipeline", "events", "-o", "json"))
+	out, err := harness.Output(exec.CommandContext(t.Context(), tw.bin, "send", file, "--to", "weir://127.0.0.2:"+tw.port+"/events?discover=watch", "-o", "json"))
 	if err != nil {
 		t.Fatal(err)
 	}
