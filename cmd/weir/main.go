@@ -61,7 +61,7 @@ speed of the table governs every hop back to the producer.`,
 		return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		newRunCommand(), newIngestCommand(), newSendCommand(), newTapCommand(), newDemoCommand(),
+		newRunCommand(), newIngestCommand(), newOperatorCommand(), newSendCommand(), newTapCommand(), newDemoCommand(),
 		newInitCommand(), newLintCommand(), newTestCommand(), newSchemaCommand(), newExplainCommand(),
 		newTableCommand(), newInstallCommand(), newVersionCommand(),
 	)

@@ -1,0 +1,241 @@
+package controllers
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+
+	"github.com/weir-dev/weir/api/v1alpha1"
+)
+
+// Names inside of a pod.
+const (
+	containerName = "weir"
+	configVolume  = "pipeline"
+	configDir     = "/etc/weir"
+
+	portRSocket = "rsocket"
+	portHTTP    = "http"
+	portMetrics = "metrics"
+)
+
+// gracePeriod, in seconds, is what a pod has from SIGTERM on: weir ingest takes at most 45 s of it to commit what it has
+// taken. It begins to drain at once, so no preStop hook has to wait for anything: until its doors close, whoever still
+// comes is told to go elsewhere.
+const gracePeriod = 60
+
+// fsGroup owns the volumes of a pod, so that a process without root can write to them.
+const fsGroup = 65532
+
+// podTemplate must come out the same from one version of the operator to the next: a difference would restart every
+// ingestor of a cluster when the operator is upgraded. A test holds it to testdata.
+func podTemplate(p *v1alpha1.Pipeline, image, config string) *corev1ac.PodTemplateSpecApplyConfiguration {
+	t := &p.Spec.Template
+	labels := maps.Clone(t.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, childLabels(p.Name))
+	spec := corev1ac.PodSpec().
+		WithServiceAccountName(orElse(t.ServiceAccountName, p.Name)).
+		WithAutomountServiceAccountToken(false).WithEnableServiceLinks(false).
+		WithTerminationGracePeriodSeconds(gracePeriod).
+		WithSecurityContext(podSecurity(len(t.Volumes) > 0)).
+		WithTopologySpreadConstraints(spread(p.Name)).
+		WithVolumes(corev1ac.Volume().WithName(configVolume).WithConfigMap(corev1ac.ConfigMapVolumeSource().WithName(p.Name))).
+		WithContainers(container(p, image))
+	place(spec, t)
+	return corev1ac.PodTemplateSpec().
+		WithLabels(labels).WithAnnotations(t.Annotations).WithAnnotations(map[string]string{annotationConfig: config}).
+		WithSpec(spec)
+}
+
+func orElse(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}
+
+// podSecurity is what the restricted profile of Pod Security asks for.
+func podSecurity(volumes bool) *corev1ac.PodSecurityContextApplyConfiguration {
+	c := corev1ac.PodSecurityContext().WithRunAsNonRoot(true).
+		WithSeccompProfile(corev1ac.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault))
+	if volumes {
+		c.WithFSGroup(fsGroup).WithFSGroupChangePolicy(corev1.FSGroupChangeOnRootMismatch)
+	}
+	return c
+}
+
+// spread prefers nodes that have fewer pods of the pipeline.
+func spread(name string) *corev1ac.TopologySpreadConstraintApplyConfiguration {
+	return corev1ac.TopologySpreadConstraint().WithMaxSkew(1).WithTopologyKey(corev1.LabelHostname).
+		WithWhenUnsatisfiable(corev1.ScheduleAnyway).
+		WithLabelSelector(metav1ac.LabelSelector().WithMatchLabels(selector(name)))
+}
+
+// place says where the pods may run, and what they mount there.
+func place(spec *corev1ac.PodSpecApplyConfiguration, t *v1alpha1.TemplateSpec) {
+	for _, s := range t.ImagePullSecrets {
+		spec.WithImagePullSecrets(corev1ac.LocalObjectReference().WithName(s.Name))
+	}
+	for _, v := range t.Volumes {
+		spec.WithVolumes(corev1ac.Volume().WithName(v.Name).
+			WithPersistentVolumeClaim(corev1ac.PersistentVolumeClaimVolumeSource().WithClaimName(v.PersistentVolumeClaim.ClaimName)))
+	}
+	if len(t.NodeSelector) > 0 {
+		spec.WithNodeSelector(t.NodeSelector)
+	}
+	if t.PriorityClassName != "" {
+		spec.WithPriorityClassName(t.PriorityClassName)
+	}
+	for _, t := range t.Tolerations {
+		spec.WithTolerations(toleration(t))
+	}
+}
+
+func toleration(t v1alpha1.Toleration) *corev1ac.TolerationApplyConfiguration {
+	c := &corev1ac.TolerationApplyConfiguration{TolerationSeconds: t.TolerationSeconds}
+	set := func(to **string, value string) {
+		if value != "" {
+			*to = &value
+		}
+	}
+	set(&c.Key, t.Key)
+	set(&c.Value, t.Value)
+	if t.Operator != "" {
+		c.WithOperator(corev1.TolerationOperator(t.Operator))
+	}
+	if t.Effect != "" {
+		c.WithEffect(corev1.TaintEffect(t.Effect))
+	}
+	return c
+}
+
+func container(p *v1alpha1.Pipeline, image string) *corev1ac.ContainerApplyConfiguration {
+	spec, t := &p.Spec, &p.Spec.Template
+	port := func(name string, n int32) *corev1ac.ContainerPortApplyConfiguration {
+		return corev1ac.ContainerPort().WithName(name).WithContainerPort(n).WithProtocol(corev1.ProtocolTCP)
+	}
+	c := corev1ac.Container().WithName(containerName).WithImage(image).WithArgs("ingest", configDir+"/"+configKey).
+		WithPorts(port(portRSocket, *spec.Ingress.RSocket.Port), port(portHTTP, *spec.Ingress.HTTP.Port),
+			port(portMetrics, *spec.Observability.MetricsPort)).
+		WithResources(resources(p)).
+		WithSecurityContext(corev1ac.SecurityContext().WithAllowPrivilegeEscalation(false).WithReadOnlyRootFilesystem(true).
+			WithCapabilities(corev1ac.Capabilities().WithDrop("ALL"))).
+		WithTerminationMessagePolicy(corev1.TerminationMessageFallbackToLogsOnError).
+		WithVolumeMounts(corev1ac.VolumeMount().WithName(configVolume).WithMountPath(configDir).WithReadOnly(true)).
+		WithReadinessProbe(probe("/readyz").WithPeriodSeconds(2).WithFailureThreshold(1).WithTimeoutSeconds(2)).
+		WithLivenessProbe(probe("/livez").WithPeriodSeconds(10).WithFailureThreshold(6).WithTimeoutSeconds(5)).
+		WithEnv(environment(t)...).WithEnvFrom(environmentFrom(p)...)
+	if t.ImagePullPolicy != "" {
+		c.WithImagePullPolicy(corev1.PullPolicy(t.ImagePullPolicy))
+	}
+	for _, v := range t.Volumes {
+		c.WithVolumeMounts(corev1ac.VolumeMount().WithName(v.Name).WithMountPath(v.MountPath))
+	}
+	return c
+}
+
+func probe(path string) *corev1ac.ProbeApplyConfiguration {
+	return corev1ac.Probe().WithHTTPGet(corev1ac.HTTPGetAction().WithPath(path).WithPort(intstr.FromString(portMetrics)))
+}
+
+// resources are those that the Pipeline asks for, or what follows from its memory: the garbage collector keeps the process
+// to flow.memory and a little more, connections and the program itself come on top.
+func resources(p *v1alpha1.Pipeline) *corev1ac.ResourceRequirementsApplyConfiguration {
+	c := corev1ac.ResourceRequirements()
+	if r := p.Spec.Template.Resources; r != nil {
+		if len(r.Requests) > 0 {
+			c.WithRequests(resourceList(r.Requests))
+		}
+		if len(r.Limits) > 0 {
+			c.WithLimits(resourceList(r.Limits))
+		}
+		return c
+	}
+	flow := p.Spec.Flow.Memory.Value()
+	memory := *resource.NewQuantity(flow+flow/4+64<<20, resource.BinarySI)
+	return c.
+		WithRequests(corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: memory}).
+		WithLimits(corev1.ResourceList{corev1.ResourceMemory: memory})
+}
+
+func resourceList(from map[string]resource.Quantity) corev1.ResourceList {
+	list := corev1.ResourceList{}
+	for name, q := range from {
+		list[corev1.ResourceName(name)] = q
+	}
+	return list
+}
+
+// environment is that of the user, and what a pod knows of itself.
+func environment(t *v1alpha1.TemplateSpec) []*corev1ac.EnvVarApplyConfiguration {
+	var env []*corev1ac.EnvVarApplyConfiguration
+	for _, e := range t.Env {
+		v := corev1ac.EnvVar().WithName(e.Name)
+		switch from := e.ValueFrom; {
+		case from == nil:
+			v.WithValue(e.Value)
+		case from.SecretKeyRef != nil:
+			v.WithValueFrom(corev1ac.EnvVarSource().WithSecretKeyRef(
+				corev1ac.SecretKeySelector().WithName(from.SecretKeyRef.Name).WithKey(from.SecretKeyRef.Key)))
+		case from.ConfigMapKeyRef != nil:
+			v.WithValueFrom(corev1ac.EnvVarSource().WithConfigMapKeyRef(
+				corev1ac.ConfigMapKeySelector().WithName(from.ConfigMapKeyRef.Name).WithKey(from.ConfigMapKeyRef.Key)))
+		}
+		env = append(env, v)
+	}
+	for _, own := range [][2]string{{"WEIR_POD", "metadata.name"}, {"WEIR_NAMESPACE", "metadata.namespace"}, {"WEIR_POD_IP", "status.podIP"}} {
+		env = append(env, corev1ac.EnvVar().WithName(own[0]).WithValueFrom(
+			corev1ac.EnvVarSource().WithFieldRef(corev1ac.ObjectFieldSelector().WithFieldPath(own[1]))))
+	}
+	return env
+}
+
+// environmentFrom is the Secret with the credentials of the store, and what the user adds.
+func environmentFrom(p *v1alpha1.Pipeline) []*corev1ac.EnvFromSourceApplyConfiguration {
+	var all []*corev1ac.EnvFromSourceApplyConfiguration
+	if st := p.Spec.Sink.Delta.Storage; st != nil && st.CredentialsSecret != "" {
+		all = append(all, corev1ac.EnvFromSource().WithSecretRef(corev1ac.SecretEnvSource().WithName(st.CredentialsSecret)))
+	}
+	for _, e := range p.Spec.Template.EnvFrom {
+		from := corev1ac.EnvFromSource()
+		if e.Prefix != "" {
+			from.WithPrefix(e.Prefix)
+		}
+		if e.SecretRef != nil {
+			from.WithSecretRef(corev1ac.SecretEnvSource().WithName(e.SecretRef.Name))
+		}
+		if e.ConfigMapRef != nil {
+			from.WithConfigMapRef(corev1ac.ConfigMapEnvSource().WithName(e.ConfigMapRef.Name))
+		}
+		all = append(all, from)
+	}
+	return all
+}
+
+// secretUses says where the Pipeline names a Secret or ConfigMap, for whoever has to mend a name.
+func secretUses(p *v1alpha1.Pipeline, name string) []string {
+	var uses []string
+	if st := p.Spec.Sink.Delta.Storage; st != nil && st.CredentialsSecret == name {
+		uses = append(uses, "spec.sink.delta.storage.credentialsSecret")
+	}
+	for i, e := range p.Spec.Template.Env {
+		if f := e.ValueFrom; f != nil && (f.SecretKeyRef != nil && f.SecretKeyRef.Name == name || f.ConfigMapKeyRef != nil && f.ConfigMapKeyRef.Name == name) {
+			uses = append(uses, fmt.Sprintf("spec.template.env[%d].valueFrom", i))
+		}
+	}
+	for i, e := range p.Spec.Template.EnvFrom {
+		if e.SecretRef != nil && e.SecretRef.Name == name || e.ConfigMapRef != nil && e.ConfigMapRef.Name == name {
+			uses = append(uses, fmt.Sprintf("spec.template.envFrom[%d]", i))
+		}
+	}
+	return slices.Compact(uses)
+}
