@@ -37,6 +37,7 @@ type Pipeline struct {
 	peers *peers // set by Ingestor.Run
 
 	stopping atomic.Bool // draining: nothing new is taken
+	filled   atomic.Bool // it was logged that no more columns are made
 	told     atomic.Bool // what the drain flushed was logged, be it nothing
 	failed   atomic.Pointer[failedState]
 
@@ -191,6 +192,10 @@ func (p *Pipeline) Committed(c batch.Commit) {
 	p.metrics.committed(c)
 	p.log.Debug("committed", "pipeline", p.set.Name, "version", c.Version, "rows", c.Rows, "bytes", c.Bytes,
 		"write", c.Write, "put", c.Put)
+	if p.records.Full() && !p.filled.Swap(true) {
+		p.log.Warn("the table has as many columns as schema.maxColumns allows: what other fields hold goes to _rescued; raise it, or declare a map or json column for keys that are data",
+			"pipeline", p.set.Name, "columns", p.records.Stats().Columns)
+	}
 	for _, conflict := range c.Conflicts {
 		p.log.Warn("another writer changed the schema", "pipeline", p.set.Name, "version", c.Version,
 			"conflict", conflict.String(), "valuesRescued", c.Rescued)

@@ -156,6 +156,9 @@ func leaves(t *schema.Type) int {
 // full says whether no more columns are made.
 func (s *Schema) full(snap *snapshot) bool { return snap.leaves >= s.opts.MaxColumns }
 
+// Full says whether no more columns are made of fields: there are Options.MaxColumns.
+func (s *Schema) Full() bool { return s.full(s.cur.Load()) }
+
 // evolve adds what inferred, the type of a record, has beyond the schema. With whole it adds all of that or nothing. The
 // caller looks at the current snapshot afterwards: it may also have been changed by others.
 func (s *Schema) evolve(inferred *schema.Type, whole bool) {
