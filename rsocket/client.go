@@ -61,12 +61,12 @@ func (o *ClientOptions) setRedial(dial func(context.Context) (net.Conn, error)) 
 		return
 	}
 	r := *o.Resume
-	r.Redial = dial
+	r.Redial = func(ctx context.Context) (Transport, error) { return dial(ctx) }
 	o.Resume = &r
 }
 
-// NewClient speaks RSocket as the client over an established connection, which it owns from then on, also on error.
-func NewClient(nc net.Conn, o ClientOptions) (*Conn, error) {
+// NewClient speaks RSocket as the client over an established transport, which it owns from then on, also on error.
+func NewClient(nc Transport, o ClientOptions) (*Conn, error) {
 	if err := o.prepare(); err != nil {
 		_ = nc.Close() // it was never used
 		return nil, err

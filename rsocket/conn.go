@@ -106,7 +106,7 @@ type Conn struct {
 	confirmed  bool // client: the server has sent something that accepts SETUP
 
 	mu       sync.Mutex // guards the fields below; a leaf: no other lock is taken under it
-	nc       net.Conn   // the current transport
+	nc       Transport  // the current one
 	streams  map[uint32]*stream
 	nextID   uint32
 	opened   int  // requests of the peer in progress
@@ -149,7 +149,7 @@ type connConfig struct {
 	holder   RequesterLeases
 }
 
-func newConn(ctx context.Context, nc net.Conn, o *connConfig) *Conn {
+func newConn(ctx context.Context, nc Transport, o *connConfig) *Conn {
 	c := &Conn{
 		nc: nc, server: o.server, h: o.handlers, budget: o.budget, limits: o.limits, unbuilt: o.unbuilt, mtu: o.limits.MTU, log: o.log, m: o.metrics, tap: o.tap,
 		observer: o.observer,
@@ -302,7 +302,7 @@ func (c *Conn) close(cause error) {
 
 // writeFailed is called by the flusher. The reader of a resumable connection notices the closed transport.
 func (c *Conn) writeFailed(dst io.Writer, err error) {
-	nc, ok := dst.(net.Conn)
+	nc, ok := dst.(Transport)
 	if c.session == nil || !ok {
 		c.close(err)
 		return
@@ -311,7 +311,7 @@ func (c *Conn) writeFailed(dst io.Writer, err error) {
 }
 
 // transport returns the current network connection.
-func (c *Conn) transport() net.Conn {
+func (c *Conn) transport() Transport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.nc

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"time"
 
 	"github.com/weir-dev/weir/rsocket"
@@ -89,8 +88,8 @@ func ExampleClientResume() {
 		Resume:   &rsocket.ResumeOptions{Window: time.Minute},
 	})
 	defer stop()
-	var transport net.Conn
-	dial := func(ctx context.Context) (net.Conn, error) {
+	var transport rsocket.Transport
+	dial := func(ctx context.Context) (rsocket.Transport, error) {
 		nc, err := l.Dial(ctx)
 		transport = nc
 		return nc, err

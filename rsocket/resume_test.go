@@ -186,7 +186,7 @@ func TestStoreIsBounded(t *testing.T) {
 	gate := make(chan struct{})
 	c := dial(t, addr, ClientOptions{Resume: &ClientResume{
 		Buffer: 32 << 10, MinBackoff: time.Millisecond,
-		Redial: func(ctx context.Context) (net.Conn, error) {
+		Redial: func(ctx context.Context) (Transport, error) {
 			select {
 			case <-gate:
 			case <-ctx.Done():
@@ -237,7 +237,7 @@ func TestResumeWindow(t *testing.T) {
 		refuse := errors.New("no network")
 		c := memoryDial(t, l, ClientOptions{Resume: &ClientResume{
 			Window: 30 * time.Second,
-			Redial: func(context.Context) (net.Conn, error) { return nil, refuse },
+			Redial: func(context.Context) (Transport, error) { return nil, refuse },
 		}})
 		r, err := c.RequestStream(context.Background(), number(10), 5)
 		if err != nil {
@@ -268,7 +268,7 @@ func TestSessionGone(t *testing.T) {
 		defer stop()
 		c := memoryDial(t, l, ClientOptions{Resume: &ClientResume{
 			Window: 30 * time.Second,
-			Redial: func(ctx context.Context) (net.Conn, error) {
+			Redial: func(ctx context.Context) (Transport, error) {
 				if !pause(ctx, 10*time.Second) {
 					return nil, ctx.Err()
 				}
@@ -327,7 +327,7 @@ func TestKeepAliveTrimsTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, stop := memoryServer(t, ServerOptions{Handlers: counting(), Resume: &ResumeOptions{}})
 		defer stop()
-		c := memoryDial(t, l, ClientOptions{KeepAlive: time.Second, Resume: &ClientResume{Redial: l.Dial}})
+		c := memoryDial(t, l, ClientOptions{KeepAlive: time.Second, Resume: &ClientResume{Redial: redialing(l)}})
 		if _, err := c.RequestResponse(context.Background(), data("hello")); err != nil {
 			t.Fatal(err)
 		}
@@ -348,7 +348,7 @@ func TestLeasesStartAgainAfterResume(t *testing.T) {
 		conns := make(chan *Conn, 2)
 		l, stop := memoryServer(t, ServerOptions{Handlers: counting(), Resume: &ResumeOptions{}, Leases: manualLeases(conns)})
 		defer stop()
-		c := memoryDial(t, l, ClientOptions{Lease: &RequesterLeases{}, Resume: &ClientResume{Redial: l.Dial}})
+		c := memoryDial(t, l, ClientOptions{Lease: &RequesterLeases{}, Resume: &ClientResume{Redial: redialing(l)}})
 		server := <-conns
 		if err := server.SendLease(Lease{TTL: time.Hour, Requests: 100}); err != nil {
 			t.Fatal(err)
@@ -398,4 +398,8 @@ func TestStoreOfAPeerThatDoesNotConfirm(t *testing.T) {
 	}
 	<-gone
 	eventually(t, func() bool { return s.Conns() == 0 }, "connection ended")
+}
+
+func redialing(l *MemoryListener) func(context.Context) (Transport, error) {
+	return func(ctx context.Context) (Transport, error) { return l.Dial(ctx) }
 }

@@ -172,7 +172,7 @@ func (s *Server) acceptPause(ctx context.Context, failures int, cause error) err
 
 // ServeConn serves one connection, which it owns from then on, and returns at once. Any transport will do that carries bytes
 // in order and without loss and can be closed while it is read and written; deadlines are used where it has them.
-func (s *Server) ServeConn(nc net.Conn) {
+func (s *Server) ServeConn(nc Transport) {
 	addr := addressOf(nc.RemoteAddr())
 	if refusal := s.admit.admit(addr, time.Now()); refusal != "" {
 		s.turnAway(nc, refusal)
@@ -203,7 +203,7 @@ func (s *Server) addConn(c *Conn) bool {
 }
 
 // turnAway tells a client why it is not served. The frame fits into any socket buffer; the deadline guards against others.
-func (s *Server) turnAway(nc net.Conn, why string) {
+func (s *Server) turnAway(nc Transport, why string) {
 	s.o.Metrics.Refused.Add(1)
 	_ = nc.SetWriteDeadline(time.Now().Add(lingerTimeout))
 	_, _ = nc.Write(encodeError(0, &Error{Code: CodeRejectedSetup, Message: why}))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"time"
 )
 
@@ -34,7 +33,7 @@ type ClientResume struct {
 	MaxBackoff time.Duration // its last value; default 10 s
 	Token      []byte        // names the session, and is the only proof of owning it; default 128 random bits
 	// Redial makes a new transport. Dial sets it to dial the same address; NewClient needs it.
-	Redial func(ctx context.Context) (net.Conn, error)
+	Redial func(ctx context.Context) (Transport, error)
 }
 
 // session is what a resumable connection has beyond its transport.
@@ -48,7 +47,7 @@ type session struct {
 
 // offer is a transport on which a client has sent RESUME.
 type offer struct {
-	nc        net.Conn
+	nc        Transport
 	received  uint64 // what the client has received of us
 	available uint64 // from where the client can send again
 }
@@ -93,7 +92,7 @@ func (c *Conn) resume() bool {
 }
 
 // use makes nc the transport. If the connection has ended meanwhile, it closes nc.
-func (c *Conn) use(nc net.Conn) bool {
+func (c *Conn) use(nc Transport) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -160,7 +159,7 @@ func (c *Conn) adopt(o offer) bool {
 }
 
 // refuse answers RESUME with an error, on a transport that nothing else uses.
-func refuse(nc net.Conn, e *Error) {
+func refuse(nc Transport, e *Error) {
 	_ = nc.SetWriteDeadline(time.Now().Add(closeTimeout))
 	_, _ = nc.Write(encodeError(0, e))
 	_ = nc.Close()
@@ -213,7 +212,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // tryResume sends RESUME on a new transport and waits for the answer.
-func (c *Conn) tryResume(ctx context.Context, nc net.Conn) error {
+func (c *Conn) tryResume(ctx context.Context, nc Transport) error {
 	if !c.use(nc) {
 		return ErrSessionLost
 	}
@@ -221,7 +220,7 @@ func (c *Conn) tryResume(ctx context.Context, nc net.Conn) error {
 	if d := time.Now().Add(resumeTimeout); d.Before(deadline) {
 		deadline = d
 	}
-	_ = nc.SetDeadline(deadline) // a transport without deadlines is bounded by the window
+	setDeadline(nc, deadline)
 	position, err := c.exchangeResume(nc)
 	if err == nil && !c.w.attach(nc, nil, position) {
 		err = fmt.Errorf("%w: the server lacks frames that are not kept", ErrSessionLost)
@@ -231,9 +230,15 @@ func (c *Conn) tryResume(ctx context.Context, nc net.Conn) error {
 		c.rd.r = c.rd.w
 		return err
 	}
-	_ = nc.SetDeadline(time.Time{}) // as above
+	setDeadline(nc, time.Time{})
 	c.returned()
 	return nil
+}
+
+// setDeadline bounds reading and writing; a transport without deadlines is bounded by the window.
+func setDeadline(nc Transport, at time.Time) {
+	_ = nc.SetReadDeadline(at)
+	_ = nc.SetWriteDeadline(at)
 }
 
 // exchangeResume returns the position the server has received.

@@ -3,7 +3,6 @@ package rsocket
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -15,7 +14,7 @@ import (
 type tlsState = tls.ConnectionState
 
 // tlsOf returns the state of a TLS transport whose handshake is done, or nil.
-func tlsOf(nc net.Conn) *tls.ConnectionState {
+func tlsOf(nc Transport) *tls.ConnectionState {
 	switch t := nc.(type) {
 	case *tls.Conn:
 		s := t.ConnectionState()
