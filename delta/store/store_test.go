@@ -26,10 +26,10 @@ func TestAcceptance(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) store.Store {
 			t.Helper()
 			return openLocal(t, filepath.Join(t.TempDir(), "not", "there yet"))
-		})
+		}, storetest.Options{Directories: true})
 	})
 	t.Run("memory", func(t *testing.T) {
-		storetest.Run(t, func(*testing.T) store.Store { return store.NewMemory() })
+		storetest.Run(t, func(*testing.T) store.Store { return store.NewMemory() }, storetest.Options{})
 	})
 }
 

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
 	"github.com/weir-dev/weir/test/harness"
 )
 
@@ -236,5 +238,63 @@ func VersityGW(t *testing.T) *Server {
 	s := start(t, "versitygw", cmd)
 	s.URL = "http://127.0.0.1:" + port
 	s.await(t, "/")
+	return s
+}
+
+// The account that azurite knows, and its key, which its documentation tells everyone.
+const (
+	AzureAccount = "devstoreaccount1"
+	AzureKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==" //nolint:gosec // of the emulator
+)
+
+// Azurite starts an Azure Blob server in memory, and points this process at it for the time of the test.
+func Azurite(t *testing.T) *Server {
+	t.Helper()
+	main := installed(t, "azurite", "node_modules", "azurite", "dist", "src", "blob", "main.js")
+	port := freePort(t)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "node", main, "--blobHost", "127.0.0.1", "--blobPort", port,
+		"--silent", "--skipApiVersionCheck", "--inMemoryPersistence", "--disableTelemetry")
+	cmd.Dir = t.TempDir()
+	s := start(t, "azurite", cmd)
+	s.URL = "http://127.0.0.1:" + port + "/" + AzureAccount
+	s.await(t, "")
+	t.Setenv("AZURE_STORAGE_ACCOUNT_NAME", AzureAccount)
+	t.Setenv("AZURE_STORAGE_ACCOUNT_KEY", AzureKey)
+	t.Setenv("AZURE_STORAGE_BLOB_ENDPOINT", s.URL)
+	cred, err := container.NewSharedKeyCredential(AzureAccount, AzureKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := container.NewClientWithSharedKeyCredential(s.URL+"/"+Bucket, cred, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Create(t.Context(), nil); err != nil {
+		t.Fatalf("make container: %v\n%s", err, s.log)
+	}
+	return s
+}
+
+// FakeGCS starts a Google Cloud Storage server in memory, and points this process at it for the time of the test.
+func FakeGCS(t *testing.T) *Server {
+	t.Helper()
+	bin, port := installed(t, "stores", "fake-gcs-server"), freePort(t)
+	s := start(t, "fake-gcs-server", exec.CommandContext(context.WithoutCancel(t.Context()), bin, "-scheme", "http", "-host", "127.0.0.1",
+		"-port", port, "-backend", "memory", "-external-url", "http://127.0.0.1:"+port, "-public-host", "127.0.0.1:"+port, "-log-level", "error"))
+	s.URL = "http://127.0.0.1:" + port
+	s.await(t, "/storage/v1/b")
+	t.Setenv("STORAGE_EMULATOR_HOST", s.URL)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/storage/v1/b", strings.NewReader(`{"name":"`+Bucket+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("make bucket: %s\n%s", res.Status, s.log)
+	}
 	return s
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/weir-dev/weir/delta/store"
+	"github.com/weir-dev/weir/delta/store/azure"
+	"github.com/weir-dev/weir/delta/store/gcs"
 	"github.com/weir-dev/weir/delta/store/remote"
 	"github.com/weir-dev/weir/delta/store/s3"
 )
@@ -27,7 +29,8 @@ type Settings struct {
 // bucket matches the names of buckets and containers.
 var bucket = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$`)
 
-// Open opens the store at uri: a path, file:///path, s3://bucket/path (or s3a://). It sends no request.
+// Open opens the store at uri: a path, file:///path, s3://bucket/path (or s3a://), gs://bucket/path, az://container/path or
+// abfss://container@account.dfs.core.windows.net/path. It sends no request.
 //
 // Errors: *store.UnsupportedSchemeError; a URI or a setting that is wrong.
 func Open(ctx context.Context, uri string, set Settings) (store.Store, error) {
@@ -36,7 +39,7 @@ func Open(ctx context.Context, uri string, set Settings) (store.Store, error) {
 		return store.OpenURI(ctx, uri)
 	}
 	open, known := map[string]func(context.Context, string, Settings) (remote.Service, remote.Options, error){
-		"s3": openS3, "s3a": openS3,
+		"s3": openS3, "s3a": openS3, "gs": openGCS, "az": openAzure, "abfss": openAzure,
 	}[scheme]
 	if !known {
 		return nil, &store.UnsupportedSchemeError{Scheme: scheme}
@@ -70,4 +73,32 @@ func openS3(_ context.Context, host string, set Settings) (remote.Service, remot
 	}
 	s, err := s3.New(s3.Config{Bucket: host, Endpoint: set.Endpoint, Region: set.Region, PathStyle: set.PathStyle, Agent: set.Agent})
 	return s, set.Remote, err
+}
+
+func openGCS(_ context.Context, host string, set Settings) (remote.Service, remote.Options, error) {
+	if !bucket.MatchString(host) {
+		return nil, set.Remote, fmt.Errorf("%q is no name of a bucket: write gs://bucket/path", host)
+	}
+	s, err := gcs.New(gcs.Config{Bucket: host, Endpoint: set.Endpoint, Agent: set.Agent})
+	return s, set.Remote, err
+}
+
+// openAzure opens container, or container@account.dfs.core.windows.net.
+func openAzure(_ context.Context, host string, set Settings) (remote.Service, remote.Options, error) {
+	opt := set.Remote
+	opt.SortListed = true
+	c := azure.Config{Account: set.Account, Endpoint: set.Endpoint, Agent: set.Agent}
+	var at string
+	if c.Container, at, _ = strings.Cut(host, "@"); at != "" {
+		account, domain, _ := strings.Cut(at, ".")
+		c.Account = account
+		if c.Endpoint == "" {
+			c.Endpoint = "https://" + account + "." + strings.Replace(domain, "dfs.", "blob.", 1)
+		}
+	}
+	if !bucket.MatchString(c.Container) {
+		return nil, opt, fmt.Errorf("%q is no name of a container: write az://container/path or abfss://container@account.dfs.core.windows.net/path", c.Container)
+	}
+	s, err := azure.New(c)
+	return s, opt, err
 }

@@ -60,6 +60,16 @@ func (s *Store) putIfAbsent(ctx context.Context, key string, data []byte) (err e
 // settle reads back who has the key. open: nobody has it yet, or that cannot be read.
 func (s *Store) settle(ctx context.Context, key string, data []byte, token string) (err error, open bool) { //nolint:revive // as above
 	there, has, err := s.get(ctx, key)
+	if err == nil && has == "" { // some services tell it only when asked for the object's description
+		var o *Object
+		err = s.retry(ctx, 0, func(ctx context.Context) (err error) {
+			o, err = s.service.Tail(ctx, s.prefix+key, 0)
+			return err
+		})
+		if err == nil {
+			has, err = o.Token, o.Body.Close()
+		}
+	}
 	switch {
 	case err != nil:
 		return err, true

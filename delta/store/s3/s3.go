@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/minio/minio-go/v7"
@@ -115,28 +114,13 @@ func (s *service) get(ctx context.Context, key string, o minio.GetObjectOptions)
 	if err != nil {
 		return nil, answer(err)
 	}
-	offset, size, err := contentRange(header.Get("Content-Range"), info.Size)
-	if err != nil {
-		return nil, errors.Join(err, body.Close())
+	offset, size := int64(0), info.Size
+	if span := header.Get("Content-Range"); span != "" {
+		if offset, size, err = remote.ContentRange(span); err != nil {
+			return nil, errors.Join(err, body.Close())
+		}
 	}
 	return &remote.Object{Body: body, Offset: offset, Size: size, Version: info.ETag, Token: info.UserMetadata[tokenName]}, nil
-}
-
-// contentRange reads "bytes 0-9/100"; without it the answer is the whole object.
-func contentRange(header string, length int64) (offset, size int64, err error) {
-	if header == "" {
-		return 0, length, nil
-	}
-	span, total, _ := strings.Cut(strings.TrimPrefix(header, "bytes "), "/")
-	first, _, _ := strings.Cut(span, "-")
-	offset, err = strconv.ParseInt(first, 10, 64)
-	if err == nil {
-		size, err = strconv.ParseInt(total, 10, 64)
-	}
-	if err != nil {
-		return 0, 0, fmt.Errorf("unknown Content-Range %q", header)
-	}
-	return offset, size, nil
 }
 
 // stat is an object without its content.
@@ -270,7 +254,7 @@ func answer(err error) error {
 		out.Kind = remote.Absent
 	case e.StatusCode == http.StatusPreconditionFailed:
 		out.Kind = remote.Exists
-	case e.StatusCode == http.StatusConflict:
+	case e.Code == "ConditionalRequestConflict" || e.Code == "OperationAborted":
 		out.Kind = remote.Contends
 	case e.Code == "RequestTimeout" || e.Code == "ExpiredToken" || e.Code == "TokenRefreshRequired": // 400
 		return &store.ServiceError{Class: store.Retry, Status: e.StatusCode, Code: e.Code, Message: e.Message, RequestID: e.RequestID}

@@ -1,0 +1,61 @@
+package gcs
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"golang.org/x/oauth2"
+	oauthgoogle "golang.org/x/oauth2/google"
+
+	"github.com/weir-dev/weir/delta/store"
+)
+
+const scope = "https://www.googleapis.com/auth/devstorage.read_write"
+
+// newBearer finds credentials when the first request is sent, as Google's own tools do (Application Default Credentials):
+// the file that GOOGLE_APPLICATION_CREDENTIALS names (a key, or workload identity federation), that of gcloud, or the
+// service account of the machine or pod. GOOGLE_SERVICE_ACCOUNT_KEY may hold the content of a key in place of a file.
+func newBearer(env func(string) string) func(context.Context) (string, error) {
+	var mu sync.Mutex // guards source
+	var source oauth2.TokenSource
+	return func(ctx context.Context) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if source == nil {
+			s, err := findCredentials(context.WithoutCancel(ctx), env("GOOGLE_SERVICE_ACCOUNT_KEY"))
+			if err != nil {
+				return "", &store.ServiceError{Class: store.Reject, Message: "no credentials for GCS", Err: err, Hint: err.Error()}
+			}
+			source = s
+		}
+		t, err := source.Token() // kept until it is about to expire
+		if err != nil {
+			return "", tokenError(err)
+		}
+		return t.AccessToken, nil
+	}
+}
+
+func findCredentials(ctx context.Context, key string) (oauth2.TokenSource, error) {
+	if key != "" {
+		c, err := oauthgoogle.JWTConfigFromJSON([]byte(key), scope)
+		if err != nil {
+			return nil, err
+		}
+		return c.TokenSource(ctx), nil
+	}
+	c, err := oauthgoogle.FindDefaultCredentials(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	return c.TokenSource, nil
+}
+
+func tokenError(err error) error {
+	out := &store.ServiceError{Class: store.Retry, Message: "get a token for GCS: " + err.Error(), Err: err}
+	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok && e.Response != nil && e.Response.StatusCode < 500 {
+		out.Class, out.Hint = store.Reject, "check the service account and its key"
+	}
+	return out
+}
