@@ -183,7 +183,7 @@ func (r *arrowRun) batch(f *flat, t table, body []byte) error {
 	if err != nil {
 		return err
 	}
-	var arrays []*arrowArray
+	arrays := r.a.tops[:0]
 	for _, field := range r.a.fields {
 		arr := b.array(field)
 		if arr.length < b.rows {
@@ -191,6 +191,7 @@ func (r *arrowRun) batch(f *flat, t table, body []byte) error {
 		}
 		arrays = append(arrays, arr)
 	}
+	r.a.tops = arrays
 	if b.failure != nil {
 		return b.failure
 	}

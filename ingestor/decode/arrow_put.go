@@ -249,6 +249,12 @@ func repeatsIn(v *column.Vector, from, to int) bool {
 // text appends strings and binaries. Adjacent ones are copied together.
 func (p *arrowPut) text(v *column.Vector, arr *arrowArray, s slots) {
 	isText := arr.field.kind == arrowUtf8 || arr.field.kind == arrowLargeUtf8
+	if s.at == nil && (arr.field.kind == arrowUtf8 || arr.field.kind == arrowBinary) {
+		if s.n > 0 && p.dense(v, arr, s) && isText {
+			p.checkText(v, s)
+		}
+		return
+	}
 	size := int64(0)
 	for i := range s.len() {
 		at := s.get(i)
@@ -283,6 +289,36 @@ func (p *arrowPut) text(v *column.Vector, arr *arrowArray, s slots) {
 	if isText {
 		p.checkText(v, s)
 	}
+}
+
+// dense appends adjacent values of an array with offsets of 32 bits: their bytes at once.
+func (p *arrowPut) dense(v *column.Vector, arr *arrowArray, s slots) bool {
+	offsets := arr.offsets[4*s.first : 4*(s.first+s.n+1)]
+	first, last := binary.LittleEndian.Uint32(offsets), binary.LittleEndian.Uint32(offsets[4*s.n:])
+	if last < first || uint64(last) > uint64(len(arr.data)) {
+		p.fail(errArrowBody)
+		return false
+	}
+	size := int(last - first)
+	if !p.spend(size+4*s.n) || len(v.Data)+size > math.MaxInt32 {
+		p.fail(errArrowBudget)
+		return false
+	}
+	base := uint32(len(v.Data)) - first
+	v.Data = append(v.Data, arr.data[first:last]...)
+	at := len(v.Offsets)
+	v.Offsets = grown(v.Offsets, s.n)
+	before, ordered := first, true
+	for i, dst := 0, v.Offsets[at:]; i < len(dst); i++ {
+		x := binary.LittleEndian.Uint32(offsets[4*i+4:])
+		ordered = ordered && x >= before
+		before = x
+		dst[i] = int32(base + x)
+	}
+	if !ordered || before != last {
+		p.fail(errArrowBody)
+	}
+	return p.err == nil
 }
 
 const notText = "text that is not valid UTF-8"
@@ -439,6 +475,12 @@ func (p *arrowPut) fixed(v *column.Vector, arr *arrowArray, s slots) {
 	case arrowFloat64:
 		v.Float64s = grown(v.Float64s, n)
 		dst := v.Float64s[len(v.Float64s)-n:]
+		if s.at == nil {
+			for i, src := 0, b[8*s.first:8*(s.first+n)]; i < len(dst); i++ {
+				dst[i] = math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:]))
+			}
+			return
+		}
 		for i := range dst {
 			dst[i] = math.Float64frombits(binary.LittleEndian.Uint64(b[8*s.get(i):]))
 		}
@@ -461,9 +503,17 @@ func (p *arrowPut) fixed(v *column.Vector, arr *arrowArray, s slots) {
 			v.Float32s = append(v.Float32s, float16(binary.LittleEndian.Uint16(b[2*s.get(i):])))
 		}
 	case arrowBool:
-		for i := range n {
-			at := s.get(i)
-			v.Bools = append(v.Bools, b[at>>3]>>(at&7)&1 != 0)
+		v.Bools = grown(v.Bools, n)
+		dst := v.Bools[len(v.Bools)-n:]
+		if s.at == nil {
+			for i := range dst {
+				at := s.first + i
+				dst[i] = b[at>>3]>>(at&7)&1 != 0
+			}
+			return
+		}
+		for i, at := range s.at {
+			dst[i] = b[at>>3]>>(at&7)&1 != 0
 		}
 	case arrowUint64:
 		for i := range n {
@@ -483,15 +533,41 @@ func grown[T any](s []T, n int) []T {
 	return append(s, make([]T, n)...)
 }
 
+// micros appends times that are microseconds already.
+func (p *arrowPut) micros(v *column.Vector, b []byte, s slots) {
+	from := len(v.Int64s)
+	v.Int64s = grown(v.Int64s, s.n)
+	low, high := int64(math.MaxInt64), int64(math.MinInt64)
+	for i, dst := 0, v.Int64s[from:]; i < len(dst); i++ {
+		x := int64(binary.LittleEndian.Uint64(b[8*(s.first+i):]))
+		dst[i] = x
+		low, high = min(low, x), max(high, x)
+	}
+	if s.n == 0 || low >= minMicros && high <= maxMicros {
+		return
+	}
+	for i, x := range v.Int64s[from:] {
+		if x < minMicros || x > maxMicros {
+			p.refuse(s.first+i, beyondYears)
+		}
+	}
+}
+
+const beyondYears = "a time beyond the years 1 to 9999"
+
 // times appends times, dates in milliseconds, and decimals.
 func (p *arrowPut) times(v *column.Vector, arr *arrowArray, s slots) {
+	if arr.field.kind == arrowTime && arr.field.unit == microsPerSecond && s.at == nil {
+		p.micros(v, arr.data, s)
+		return
+	}
 	for i := range s.len() {
 		at := s.get(i)
 		switch arr.field.kind {
 		case arrowTime:
 			micros, ok := microsOf(int64(binary.LittleEndian.Uint64(arr.data[8*at:])), arr.field.unit)
 			if !ok {
-				p.refuse(at, "a time beyond the years 1 to 9999")
+				p.refuse(at, beyondYears)
 			}
 			v.Int64s = append(v.Int64s, micros)
 		case arrowDate64:

@@ -27,6 +27,8 @@ type arrowReader struct {
 	left  int    // of the budget of the payload, in bytes
 	arena []byte // unpacked buffers of a record batch
 	picks []int32
+	pool  []arrowArray // of the arrays of a record batch
+	tops  []*arrowArray
 	zstd  *zstd.Decoder
 	lz4   *lz4.Reader
 	plain bytes.Reader
@@ -139,8 +141,17 @@ func (a *arrowReader) use(meta []byte) error {
 		return err
 	}
 	a.meta, a.fields, a.planOf = bytes.Clone(meta), fields, nil
+	a.pool = make([]arrowArray, 0, countFields(fields))
 	a.dicts, a.owners = map[int64]*arrowValues{}, map[int64]*arrowField{}
 	return a.own(fields)
+}
+
+func countFields(fields []*arrowField) int {
+	n := len(fields)
+	for _, f := range fields {
+		n += countFields(f.children)
+	}
+	return n
 }
 
 // own notes which dictionaries there are.
@@ -215,7 +226,7 @@ func (a *arrowReader) batch(f *flat, t table, body []byte) (*arrowBatch, error) 
 		return nil, errArrowBody
 	}
 	b.rows = int(rows)
-	a.arena, a.picks = a.arena[:0], a.picks[:0]
+	a.arena, a.picks, a.pool = a.arena[:0], a.picks[:0], a.pool[:0]
 	return b, nil
 }
 
@@ -225,9 +236,20 @@ func (b *arrowBatch) fail(err error) {
 	}
 }
 
+// newArray takes an array from the pool, which is as large as the schema has fields.
+func (a *arrowReader) newArray(f *arrowField) *arrowArray {
+	if len(a.pool) == cap(a.pool) {
+		return &arrowArray{field: f}
+	}
+	a.pool = a.pool[:len(a.pool)+1]
+	arr := &a.pool[len(a.pool)-1]
+	*arr = arrowArray{field: f, children: arr.children[:0], buffers: arr.buffers[:0]}
+	return arr
+}
+
 // array reads the next array, which is of field f.
 func (b *arrowBatch) array(f *arrowField) *arrowArray {
-	arr := &arrowArray{field: f}
+	arr := b.reader.newArray(f)
 	if b.failure != nil {
 		return arr
 	}

@@ -44,6 +44,7 @@ type protoPlan struct {
 	message *protoMessage
 	dense   []*protoStep // by number
 	steps   []protoStep
+	bits    uint64       // of the fields that must be seen for the end of the message not to matter; never all without them
 	atEnd   []*protoStep // steps with something to do once the message has ended
 	obj     *object
 	fixed   int // bytes that a message takes in the columns even if it is empty
@@ -75,6 +76,8 @@ type protoStep struct {
 	key     *protoStep   // of a map
 	element bool         // of a list or a map
 	group   []*protoStep // the other members of the oneof
+	bit     uint64       // in protoPlan.bits
+	hot     bool         // hotValue reads it
 	plan    *protoPlan   // that this is a step of
 }
 
@@ -95,8 +98,15 @@ func bindProto(m *protoMessage, o *object) *protoPlan {
 		if f.num < denseNumbers {
 			p.dense[f.num] = s
 		}
+		s.hot = s.node != nil && f.oneof < 0 && (s.op == opString || s.op == opDouble || s.op == opInt64)
 		if s.atEnd() {
 			p.atEnd = append(p.atEnd, s)
+			if n := len(p.atEnd); n < 64 && f.implicit {
+				s.bit = 1 << n
+				p.bits |= s.bit
+			} else {
+				p.bits |= 1 // which no field has
+			}
 		}
 		if s.node != nil && f.implicit {
 			p.fixed += 8

@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/weir-dev/weir/delta/column"
 )
 
 const notProtobuf = "the record is no message of the pipeline's type; check schema.format.protobuf, and whether records are length-delimited"
@@ -56,6 +58,7 @@ func (d *Decoder) message(b []byte, i int, p *protoPlan, slot, depth int, group 
 	}
 	d.depth = depth
 	begin, end := i, len(b)
+	seen := uint64(0)
 	for i < len(b) {
 		start := i
 		tag, next := protoVarint(b, i)
@@ -73,7 +76,12 @@ func (d *Decoder) message(b []byte, i int, p *protoPlan, slot, depth int, group 
 		case s == nil:
 			i = d.strangeField(b, i, tag, depth)
 		case wire == s.wire:
-			i = d.protoField(b, i, s, slot, depth)
+			seen |= s.bit
+			if v := s.node; s.hot && v.vec.Len == slot {
+				i = d.hotValue(b, i, s, v.vec, depth)
+			} else {
+				i = d.protoField(b, i, s, slot, depth)
+			}
 		case wire == protowire.BytesType && s.field.repeated && s.wire != protowire.StartGroupType:
 			i = d.packed(b, i, s, depth)
 		default:
@@ -89,11 +97,43 @@ func (d *Decoder) message(b []byte, i int, p *protoPlan, slot, depth int, group 
 	if group != 0 {
 		return d.badTag(i, depth)
 	}
-	if !d.endMessage(b[begin:end], p, slot, depth, i) {
+	if (seen != p.bits || len(p.obj.required) > 0) && !d.endMessage(b[begin:end], p, slot, depth, i) {
 		return failed
 	}
 	d.depth = depth - 1
 	return i
+}
+
+// hotValue is protoValue for the kinds of values that most messages are made of.
+func (d *Decoder) hotValue(b []byte, i int, s *protoStep, v *column.Vector, depth int) int {
+	switch s.op {
+	case opString:
+		n, from := protoVarint(b, i)
+		if from < 0 || n > uint64(len(b)-from) {
+			break
+		}
+		text := b[from : from+int(n)]
+		if !utf8.Valid(text) {
+			break
+		}
+		v.AppendBytes(text)
+		return from + int(n)
+	case opDouble:
+		if len(b)-i < 8 {
+			break
+		}
+		v.AppendFloat64(math.Float64frombits(binary.LittleEndian.Uint64(b[i:])))
+		return i + 8
+	case opInt64:
+		x, next := protoVarint(b, i)
+		if next < 0 {
+			break
+		}
+		v.AppendInt64(int64(x))
+		return next
+	default:
+	}
+	return d.protoValue(b, i, s, v.Len, depth) // which says what is wrong
 }
 
 func (d *Decoder) badTag(at, depth int) int {

@@ -13,6 +13,12 @@ require (
 )
 
 require (
+	github.com/stretchr/testify v1.12.1 // indirect
+	github.com/timandy/routine v1.1.5 // indirect
+)
+
+require (
+	buf.build/go/hyperpb v0.1.3
 	cel.dev/expr v0.25.1 // indirect
 	github.com/antlr4-go/antlr/v4 v4.13.1 // indirect
 	github.com/bytedance/gopkg v0.1.3 // indirect
@@ -32,7 +38,7 @@ require (
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260526163538-3dc84a4a5aaa // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260526163538-3dc84a4a5aaa // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
+	google.golang.org/protobuf v1.36.12
 )
 
 replace github.com/weir-dev/weir => ../../..

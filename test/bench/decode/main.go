@@ -32,6 +32,7 @@ var sections = []struct {
 	run  func(config, io.Writer) error
 }{
 	{"json", compareJSON},
+	{"formats", compareFormats},
 	{"steps", measureSteps},
 }
 
