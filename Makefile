@@ -21,7 +21,7 @@ export GOLANGCI_LINT_CACHE := $(CACHE)/golangci-lint
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} \
 		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
-		/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' Makefile
+		/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' Makefile
 
 .PHONY: build
 build: ## Build bin/weir, one static file
@@ -45,7 +45,7 @@ demo: build ## Send real flights through an embedded pipeline and show the table
 .PHONY: test
 test: export WEIR_REQUIRE_PEERS = 1
 test: export WEIR_PYTHON = $(CACHE)/venv/bin/python
-test: peers test-unit race fuzz-short test-system ## Test everything that fits in 45 minutes on 2 cores
+test: peers test-unit race fuzz-short test-system e2e ## Test everything that fits in 45 minutes on 2 cores
 
 .PHONY: test-unit
 test-unit: ## Test each package by itself
@@ -63,7 +63,8 @@ fuzz-short: ## Fuzz every target for FUZZTIME (8s)
 
 .PHONY: test-system
 test-system: peers ## Test the running program: with foreign peers, and while something is broken
-	WEIR_REQUIRE_PEERS=1 WEIR_CLUSTER_BIN=$$(hack/cluster/build.sh charts) go test -p 1 -count=1 -timeout 25m ./test/...
+	WEIR_REQUIRE_PEERS=1 WEIR_REQUIRE_ENVTEST=1 KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/cluster/build.sh assets)} \
+		WEIR_CLUSTER_BIN=$$(hack/cluster/build.sh charts) go test -p 1 -count=1 -timeout 25m ./test/...
 
 .PHONY: interop
 interop: peers ## Test against RSocket clients and Delta readers in other languages
@@ -76,6 +77,15 @@ differential: peers ## Test package delta in turns with deltalake (500 random se
 .PHONY: fault
 fault: peers ## Test while something is broken, and show what happens
 	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 25m ./test/fault
+
+.PHONY: envtest
+envtest: ## Test the operator against a real API server; KUBEBUILDER_ASSETS may name another one
+	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/cluster/build.sh assets)} WEIR_REQUIRE_ENVTEST=1 \
+		go test -count=1 -timeout 15m ./test/envtest
+
+.PHONY: e2e
+e2e: peers ## Test with real pods: in a cluster made for it (needs root), or in that of KUBECONFIG (see hack/e2e.sh)
+	hack/e2e.sh
 
 .PHONY: test-chart
 test-chart: ## Test what the Helm chart and the kustomize files render

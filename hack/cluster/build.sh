@@ -54,9 +54,9 @@ from_debian() {
 	(
 		cd "$dir"
 		chmod 755 .
-		apt-get -q download "${debs[@]}" >&2 || {
+		apt-get -q -o APT::Sandbox::User=root download "${debs[@]}" >&2 || {
 			mkdir -p lists/partial cache/archives/partial
-			own=(-o "Dir::State::lists=$dir/lists" -o "Dir::Cache=$dir/cache")
+			own=(-o APT::Sandbox::User=root -o "Dir::State::lists=$dir/lists" -o "Dir::Cache=$dir/cache")
 			apt-get -q "${own[@]}" update >&2
 			apt-get -q "${own[@]}" download "${debs[@]}" >&2
 		}
