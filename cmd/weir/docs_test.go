@@ -15,7 +15,7 @@ import (
 func TestDocs(t *testing.T) {
 	needTools(t, "bash")
 	root, _ := readReadme(t)
-	for _, page := range []string{"schema.md", "transform.md", "merge.md", "maintenance.md"} {
+	for _, page := range []string{"schema.md", "transform.md", "merge.md", "maintenance.md", "formats.md"} {
 		t.Run(page, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(root, "docs", page))
 			if err != nil {
