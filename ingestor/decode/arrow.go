@@ -163,7 +163,7 @@ func (r *arrowRun) stream(b []byte) error {
 func (r *arrowRun) message(meta, body []byte) error {
 	f := &flat{b: meta}
 	root := f.root()
-	header, t := f.byteAt(root, 1, 0), f.tableAt(root, 2)
+	header, t := f.byteAt(root, 1), f.tableAt(root, 2)
 	if f.bad {
 		return errArrowBody
 	}
@@ -287,7 +287,7 @@ func (r *arrowRun) columns(arrays []*arrowArray, rows slots, base int) (again bo
 
 func (r *arrowRun) put(s *arrowStep, v *column.Vector, arr *arrowArray, rows slots) error {
 	p := arrowPut{reader: r.a}
-	p.put(v, arr, rows, 1)
+	p.put(v, arr, rows)
 	for _, bad := range p.bad {
 		what := "column " + printable([]byte(s.field.name), maxPathBytes) + " holds " + bad.what
 		if bad.slot < 0 {
@@ -310,7 +310,7 @@ func (r *arrowRun) convert(s *arrowStep, rows slots, base int) {
 		d.depth = 1
 		at := &d.path[1]
 		at.node, at.key, at.index = s.node, key, -1
-		code := 0
+		var code int
 		if s.node == nil {
 			code = d.refuge(0, 0, 0)
 		} else {

@@ -70,20 +70,20 @@ func (f *flat) field(t table, n int) int {
 	return int(t) + off
 }
 
-func (f *flat) byteAt(t table, n int, otherwise byte) byte {
+func (f *flat) byteAt(t table, n int) byte {
 	at := f.field(t, n)
 	if at == 0 {
-		return otherwise
+		return 0
 	}
 	if at >= len(f.b) {
 		f.bad = true
-		return otherwise
+		return 0
 	}
 	return f.b[at]
 }
 
-func (f *flat) shortAt(t table, n int, otherwise int) int {
-	if at := f.field(t, n); at != 0 {
+func (f *flat) shortAt(t table, otherwise int) int {
+	if at := f.field(t, 0); at != 0 {
 		return int(int16(f.u16(at)))
 	}
 	return otherwise

@@ -70,7 +70,6 @@ type arrowBatch struct {
 	view    int
 	viewN   int
 	codec   int // -1: none
-	unpack  bool
 	reader  *arrowReader
 	failure error
 }
@@ -133,7 +132,7 @@ func (a *arrowReader) use(meta []byte) error {
 	}
 	f := &flat{b: meta}
 	root := f.root()
-	if f.byteAt(root, 1, 0) != arrowSchemaHeader || f.bad {
+	if f.byteAt(root, 1) != arrowSchemaHeader || f.bad {
 		return errors.New("it does not begin with a schema")
 	}
 	fields, err := arrowSchemaOf(f, f.tableAt(root, 2))
@@ -183,7 +182,7 @@ func (a *arrowReader) dictionary(f *flat, t table, body []byte) error {
 	if f.bad || owner == nil {
 		return fmt.Errorf("it brings dictionary %d, which no column has", id)
 	}
-	if f.byteAt(t, 2, 0) == 0 { // no delta: all values anew
+	if f.byteAt(t, 2) == 0 { // no delta: all values anew
 		d.vec.Reset()
 	}
 	batch, err := a.batch(f, f.tableAt(t, 1), body)
@@ -195,7 +194,7 @@ func (a *arrowReader) dictionary(f *flat, t table, body []byte) error {
 		return batch.failure
 	}
 	p := arrowPut{reader: a}
-	p.put(d.vec, arr, slots{n: arr.length}, 1)
+	p.put(d.vec, arr, slots{n: arr.length})
 	d.positions = nil
 	if d.vec.Valid != nil {
 		d.positions = d.vec.Positions(nil)
@@ -214,8 +213,8 @@ func (a *arrowReader) batch(f *flat, t table, body []byte) (*arrowBatch, error) 
 	b.bufAt, b.bufN = f.vectorAt(t, 2, 16)
 	b.viewAt, b.viewN = f.vectorAt(t, 4, 8)
 	if c := f.tableAt(t, 3); c != 0 {
-		b.codec = int(f.byteAt(c, 0, 0))
-		if f.byteAt(c, 1, 0) != 0 || b.codec > 1 {
+		b.codec = int(f.byteAt(c, 0))
+		if f.byteAt(c, 1) != 0 || b.codec > 1 {
 			return nil, errors.New("its buffers are compressed in a way that is not known: use lz4 or zstd")
 		}
 	}

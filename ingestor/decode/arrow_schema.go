@@ -103,7 +103,7 @@ var errArrowSchema = errors.New("its schema is malformed")
 
 // arrowSchemaOf reads the schema message; t is its header.
 func arrowSchemaOf(f *flat, t table) ([]*arrowField, error) {
-	if f.shortAt(t, 0, 0) != 0 {
+	if f.shortAt(t, 0) != 0 {
 		return nil, errors.New("its schema is big-endian: write little-endian")
 	}
 	left := maxArrowFields
@@ -139,7 +139,7 @@ func arrowFields(f *flat, t table, n, depth int, left *int) ([]*arrowField, erro
 
 func newArrowField(f *flat, t table, depth int, left *int) (*arrowField, error) {
 	a := &arrowField{name: f.stringAt(t, 0)}
-	kind, typ := f.byteAt(t, 2, 0), f.tableAt(t, 3)
+	kind, typ := f.byteAt(t, 2), f.tableAt(t, 3)
 	var err error
 	if a.children, err = arrowFields(f, t, 5, depth+1, left); err != nil {
 		return nil, err
@@ -161,7 +161,7 @@ func newArrowField(f *flat, t table, depth int, left *int) (*arrowField, error) 
 		a.dict = &arrowDict{id: f.longAt(enc, 0), index: arrowInt32}
 		if it := f.tableAt(enc, 1); it != 0 {
 			var ok bool
-			if a.dict.index, ok = intKind(f.intAt(it, 0, 0), f.byteAt(it, 1, 0) != 0); !ok {
+			if a.dict.index, ok = intKind(f.intAt(it, 0, 0), f.byteAt(it, 1) != 0); !ok {
 				return nil, errArrowSchema
 			}
 		}
@@ -199,15 +199,15 @@ func (a *arrowField) simple(f *flat, kind byte, t table) bool {
 	case fbBool:
 		return set(arrowBool, 0, booleanType)
 	case fbInt:
-		k, ok := intKind(f.intAt(t, 0, 0), f.byteAt(t, 1, 0) != 0)
+		k, ok := intKind(f.intAt(t, 0, 0), f.byteAt(t, 1) != 0)
 		return ok && set(k, intWidths[k-arrowInt8], intTypes[k-arrowInt8])
 	case fbFloat:
-		p := f.shortAt(t, 0, 0)
+		p := f.shortAt(t, 0)
 		return p >= 0 && p < 3 && set(arrowFloat16+arrowKind(p), 2<<p, []*schema.Type{floatType, floatType, doubleType}[p])
 	case fbDecimal:
 		return a.decimal(f.intAt(t, 0, 0), f.intAt(t, 1, 0), f.intAt(t, 2, 128))
 	case fbDate:
-		if f.shortAt(t, 0, 1) == 0 {
+		if f.shortAt(t, 1) == 0 {
 			return set(arrowInt32, 4, dateType)
 		}
 		return set(arrowDate64, 8, dateType)
@@ -219,7 +219,7 @@ func (a *arrowField) simple(f *flat, kind byte, t table) bool {
 	case fbDuration:
 		return set(arrowInt64, 8, longType)
 	case fbTimestamp:
-		u := f.shortAt(t, 0, 0)
+		u := f.shortAt(t, 0)
 		if u < 0 || u >= len(secondsUnits) {
 			return false
 		}

@@ -321,7 +321,7 @@ func (d *Decoder) avroBlocks(payload []byte, sys System, rejects []Reject) (int,
 		}
 		for i := 0; count > 0; count-- {
 			end := f.schema.root.skip(data, i, maxAvroDepth+HighestMaxDepth)
-			if f.left -= 1; end < 0 || f.left < 0 {
+			if f.left--; end < 0 || f.left < 0 {
 				return 0, nil, errAvroBlock
 			}
 			switch {

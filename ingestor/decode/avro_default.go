@@ -33,6 +33,7 @@ func avroDefault(t *avroType, v any, depth int) (json.RawMessage, error) {
 		return t.listDefault(v, depth)
 	case avroDate, avroTimestamp:
 		return t.timeDefault(v)
+	default:
 	}
 	fits := false
 	switch v.(type) {

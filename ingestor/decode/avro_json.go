@@ -88,6 +88,7 @@ func (t *avroType) appendNumberJSON(dst, b []byte, i int) ([]byte, int) {
 		if x >= minSeconds/secondsPerDay && x <= maxSeconds/secondsPerDay {
 			return append(time.Unix(x*secondsPerDay, 0).UTC().AppendFormat(append(dst, '"'), time.DateOnly), '"'), next
 		}
+	default:
 	}
 	return strconv.AppendInt(dst, x, 10), next
 }
@@ -153,6 +154,7 @@ func (t *avroType) appendBytesJSON(dst, b []byte, i int) ([]byte, int) {
 			v.AppendDecimal128(hi, lo)
 			return append(dst, column.FormatDecimal(v.UnscaledAt(0), t.decimal.Scale)...), end
 		}
+	default:
 	}
 	return append(base64.StdEncoding.AppendEncode(append(dst, '"'), b[from:end]), '"'), end
 }

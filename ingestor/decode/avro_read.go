@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -94,10 +95,8 @@ func (t *avroType) fieldFor(name string) *avroField {
 		}
 	}
 	for _, f := range t.fields {
-		for _, a := range f.aliases {
-			if a == name {
-				return f
-			}
+		if slices.Contains(f.aliases, name) {
+			return f
 		}
 	}
 	return nil
@@ -106,8 +105,7 @@ func (t *avroType) fieldFor(name string) *avroField {
 // without is the reader's type behind its null.
 func (t *avroType) without() *avroType {
 	if t != nil && t.kind == avroUnion {
-		_, only := t.nullAt()
-		return only
+		return t.only()
 	}
 	return t
 }
@@ -296,6 +294,7 @@ func (d *Decoder) avroField(b []byte, i int, s *avroStep, slot, depth int) int {
 		return d.avroRecord(b, i, s.sub, v.AppendStruct(), depth+1)
 	case avroArray, avroMap:
 		return d.avroList(b, i, s, depth)
+	default:
 	}
 	return d.avroScalar(b, i, s, v, depth)
 }
@@ -333,6 +332,7 @@ func (d *Decoder) avroScalar(b []byte, i int, s *avroStep, v *column.Vector, dep
 		}
 		v.AppendFloat64(math.Float64frombits(binary.LittleEndian.Uint64(b[i:])))
 		return i + 8
+	default:
 	}
 	from, end := i, i+t.size
 	if t.size == 0 && t.kind != avroFixed {

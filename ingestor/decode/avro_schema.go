@@ -376,28 +376,24 @@ func numberIn(v any) int {
 	return int(x)
 }
 
-// nullAt is the branch of a union that is null, or -1, and the only other one, nil if there are several.
-func (t *avroType) nullAt() (null int, only *avroType) {
-	null = -1
-	others := 0
-	for i, b := range t.branches {
+// only is the one branch of a union that is not null, nil if there are several.
+func (t *avroType) only() *avroType {
+	var only *avroType
+	for _, b := range t.branches {
 		if b.kind == avroNull {
-			null = i
 			continue
 		}
-		others++
+		if only != nil {
+			return nil
+		}
 		only = b
 	}
-	if others != 1 {
-		only = nil
-	}
-	return null, only
+	return only
 }
 
 // several says whether a union is a struct of its types.
 func (t *avroType) several() bool {
-	_, only := t.nullAt()
-	return only == nil && len(t.branches) > 1
+	return t.only() == nil && len(t.branches) > 1
 }
 
 // avroColumns is the type of the column for values of t inside of the records above, nil for none.
@@ -412,7 +408,7 @@ func avroColumns(t *avroType, above []*avroType, left *int) *schema.Type {
 		}
 		return avroStruct(t.fields, append(slices.Clone(above), t), left)
 	case avroUnion:
-		if _, only := t.nullAt(); only != nil {
+		if only := t.only(); only != nil {
 			return avroColumns(only, above, left)
 		}
 		var fields []*avroField

@@ -147,7 +147,7 @@ func (r *Registry) file(id uint32) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		defer f.Close() //nolint:errcheck,revive // it is only read, and only one is opened
+		defer f.Close() //nolint:errcheck // it is only read
 		b, err := io.ReadAll(io.LimitReader(f, maxBody))
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
