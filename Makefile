@@ -95,6 +95,11 @@ test-chart: ## Test what the Helm chart and the kustomize files render
 envtest-assets: ## Print the directory of kube-apiserver, etcd and kubectl (KUBEBUILDER_ASSETS); the first time builds them
 	@hack/cluster/build.sh assets
 
+.PHONY: envtest
+envtest: ## Test the operator against a real API server, every case (KUBEBUILDER_ASSETS may name another)
+	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/cluster/build.sh assets)} WEIR_REQUIRE_ENVTEST=1 WEIR_ENVTEST_LONG=1 \
+		go test -v -count=1 -timeout 20m ./test/envtest
+
 .PHONY: test-short
 test-short: ## Test in about a minute, without peers and long cases
 	go test -short $$(go list ./... | grep -v -e /test/interop -e /test/fault)

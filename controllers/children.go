@@ -32,6 +32,9 @@ const (
 	annotationImage   = "weir.dev/image"   // of the Deployment: the operator's image when it was made
 )
 
+// PodLabels are labels that only the pods of a Pipeline have.
+func PodLabels(pipeline string) map[string]string { return selector(pipeline) }
+
 // selector selects the pods of a Pipeline. It can never change: a Deployment's selector is fixed.
 func selector(name string) map[string]string {
 	return map[string]string{labelName: "weir", labelPipeline: name}

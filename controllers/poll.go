@@ -155,17 +155,21 @@ func (p *poller) ask(ctx context.Context, pipeline string, pods []corev1.Pod) ma
 	return all
 }
 
-// statusURL is where pod tells its status. Its own port counts: during a rollout it may not be that of the spec.
+// statusURL is where pod tells its status.
 func statusURL(pod *corev1.Pod) string {
-	port := int32(0)
+	return "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(MetricsPort(pod)))) + "/status"
+}
+
+// MetricsPort is the port on which pod tells its status. Its own counts: during a rollout it may not be that of the spec.
+func MetricsPort(pod *corev1.Pod) int32 {
 	for _, c := range pod.Spec.Containers {
-		for _, cp := range c.Ports {
-			if cp.Name == portMetrics {
-				port = cp.ContainerPort
+		for _, p := range c.Ports {
+			if p.Name == portMetrics {
+				return p.ContainerPort
 			}
 		}
 	}
-	return "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(port))) + "/status"
+	return 0
 }
 
 func (p *poller) get(ctx context.Context, url, pipeline string) (protocol.PipelineStatus, error) {

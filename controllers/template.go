@@ -133,7 +133,7 @@ func container(p *v1alpha1.Pipeline, image string) *corev1ac.ContainerApplyConfi
 		WithVolumeMounts(corev1ac.VolumeMount().WithName(configVolume).WithMountPath(configDir).WithReadOnly(true)).
 		WithReadinessProbe(probe("/readyz").WithPeriodSeconds(2).WithFailureThreshold(1).WithTimeoutSeconds(2)).
 		WithLivenessProbe(probe("/livez").WithPeriodSeconds(10).WithFailureThreshold(6).WithTimeoutSeconds(5)).
-		WithEnv(environment(t)...).WithEnvFrom(environmentFrom(p)...)
+		WithEnv(environment(p)...).WithEnvFrom(environmentFrom(p)...)
 	if t.ImagePullPolicy != "" {
 		c.WithImagePullPolicy(corev1.PullPolicy(t.ImagePullPolicy))
 	}
@@ -175,10 +175,10 @@ func resourceList(from map[string]resource.Quantity) corev1.ResourceList {
 	return list
 }
 
-// environment is that of the user, and what a pod knows of itself.
-func environment(t *v1alpha1.TemplateSpec) []*corev1ac.EnvVarApplyConfiguration {
+// environment is that of the user, and what a pod knows of itself and of the others.
+func environment(p *v1alpha1.Pipeline) []*corev1ac.EnvVarApplyConfiguration {
 	var env []*corev1ac.EnvVarApplyConfiguration
-	for _, e := range t.Env {
+	for _, e := range p.Spec.Template.Env {
 		v := corev1ac.EnvVar().WithName(e.Name)
 		switch from := e.ValueFrom; {
 		case from == nil:
@@ -196,7 +196,8 @@ func environment(t *v1alpha1.TemplateSpec) []*corev1ac.EnvVarApplyConfiguration 
 		env = append(env, corev1ac.EnvVar().WithName(own[0]).WithValueFrom(
 			corev1ac.EnvVarSource().WithFieldRef(corev1ac.ObjectFieldSelector().WithFieldPath(own[1]))))
 	}
-	return env
+	return append(env, corev1ac.EnvVar().WithName("WEIR_PEERS").WithValue(
+		fmt.Sprintf("weir://%s.%s.svc:%d", p.Name, p.Namespace, *p.Spec.Ingress.RSocket.Port)))
 }
 
 // environmentFrom is the Secret with the credentials of the store, and what the user adds.

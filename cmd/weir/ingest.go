@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,8 +14,11 @@ import (
 	"github.com/weir-dev/weir/ingestor"
 )
 
-// envPod is the variable with the name of the pod; the operator sets it.
-const envPod = "WEIR_POD"
+// The variables that the operator sets.
+const (
+	envPod   = "WEIR_POD"    // name of the pod
+	envPodIP = "WEIR_POD_IP" // its address
+)
 
 // ingestGrace leaves the rest of the pod's 60 s for closing the doors and for the kubelet.
 const ingestGrace = 45 * time.Second
@@ -68,6 +72,9 @@ func ingestFile(cmd *cobra.Command, file string, o runOptions) error {
 	cluster, err := o.cluster.cluster()
 	if err != nil {
 		return err
+	}
+	if ip := os.Getenv(envPodIP); ip != "" && cluster.Advertise == "" {
+		cluster.Advertise = net.JoinHostPort(ip, strconv.Itoa(int(*p.Spec.Ingress.RSocket.Port)))
 	}
 	admin, err := listen(ctx, o.listen, *p.Spec.Observability.MetricsPort, "metrics")
 	if err != nil {

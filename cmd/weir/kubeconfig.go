@@ -32,5 +32,6 @@ func (k *kubeconfig) load() (*rest.Config, error) {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
 	conf.UserAgent = "weir/" + buildVersion()
+	conf.QPS = -1 // the API server shares its time out itself
 	return conf, nil
 }

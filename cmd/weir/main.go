@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"syscall"
@@ -57,13 +58,16 @@ speed of the table governs every hop back to the producer.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	if filepath.Base(os.Args[0]) == "kubectl-weir" { // kubectl calls it for kubectl weir
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl weir"}
+	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
 		newRunCommand(), newIngestCommand(), newOperatorCommand(), newSendCommand(), newTapCommand(), newDemoCommand(),
 		newInitCommand(), newLintCommand(), newTestCommand(), newSchemaCommand(), newExplainCommand(),
-		newTableCommand(), newInstallCommand(), newVersionCommand(),
+		newTableCommand(), newGetCommand(), newStatusCommand(), newInstallCommand(), newVersionCommand(),
 	)
 	return root
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,6 +47,9 @@ const definitions = "../../config/crd/bases"
 // requireEnv turns a missing control plane into a failure.
 const requireEnv = "WEIR_REQUIRE_ENVTEST"
 
+// longEnv asks for every case and for longer looks.
+const longEnv = "WEIR_ENVTEST_LONG"
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -55,6 +60,11 @@ func run(m *testing.M) int {
 		}
 		fmt.Fprintln(os.Stderr, "skipped: KUBEBUILDER_ASSETS is not set, see make envtest")
 		return 0
+	}
+	// Older API servers do not stream their lists: the rights for them must be there, and are tested.
+	if err := os.Setenv("KUBE_FEATURE_WatchListClient", "false"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
 	ctrl.SetLogger(logr.Discard())
 	env := &envtest.Environment{CRDDirectoryPaths: []string{definitions}, ErrorIfCRDPathMissing: true}
@@ -70,7 +80,12 @@ func run(m *testing.M) int {
 	}()
 	conf.QPS, conf.Burst = 1000, 1000
 	cluster.conf = conf
-	if cluster.client, err = client.New(conf, client.Options{Scheme: controllers.Scheme()}); err != nil {
+	scheme := controllers.Scheme()
+	if err := apiextensionsv1.AddToScheme(scheme); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if cluster.client, err = client.New(conf, client.Options{Scheme: scheme}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -216,7 +231,12 @@ const patience = 40 * time.Second
 // eventually polls until check returns nil.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	eventuallyIn(t, patience, what, check)
+}
+
+func eventuallyIn(t *testing.T, most time.Duration, what string, check func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), most)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -302,4 +322,18 @@ func kubectl(t *testing.T, namespace string, args ...string) string {
 		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// last returns the newest n writes.
+func (c *counter) last(n int64) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.recent[max(0, len(c.recent)-int(n)):])
+}
+
+// refused returns what was forbidden.
+func (c *counter) refused() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.denied)
 }
