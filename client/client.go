@@ -127,6 +127,19 @@ func (c *Client) OpenStream(ctx context.Context, o StreamOptions) (*Stream, erro
 	return s, nil
 }
 
+// Streams returns the streams that are open.
+func (c *Client) Streams() []*Stream {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var open []*Stream
+	for _, s := range c.streams {
+		if s != nil {
+			open = append(open, s)
+		}
+	}
+	return open
+}
+
 // forget frees the name of a stream that has ended.
 func (c *Client) forget(s *Stream) {
 	c.mu.Lock()
@@ -139,14 +152,7 @@ func (c *Client) forget(s *Stream) {
 // Close closes the streams that are still open and the connection. Close streams yourself to learn what was not
 // acknowledged; here it only makes an error.
 func (c *Client) Close(ctx context.Context) error {
-	c.mu.Lock()
-	var open []*Stream
-	for _, s := range c.streams {
-		if s != nil {
-			open = append(open, s)
-		}
-	}
-	c.mu.Unlock()
+	open := c.Streams()
 	errs := make([]error, len(open))
 	var closing sync.WaitGroup
 	for i, s := range open {

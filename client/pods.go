@@ -50,6 +50,14 @@ func (c *Client) dialPods(ctx context.Context, t *balancer.Target) error {
 	return nil
 }
 
+// Pods describes the pods of a cluster, by id; nil for a single address.
+func (c *Client) Pods() []balancer.NodeStatus {
+	if c.pool == nil {
+		return nil
+	}
+	return c.pool.Status()
+}
+
 // source is where a lane gets connections from.
 type source interface {
 	acquire(ctx context.Context) (link, error)
