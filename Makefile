@@ -78,11 +78,6 @@ differential: peers ## Test package delta in turns with deltalake (500 random se
 fault: peers ## Test while something is broken, and show what happens
 	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 25m ./test/fault
 
-.PHONY: envtest
-envtest: ## Test the operator against a real API server; KUBEBUILDER_ASSETS may name another one
-	KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$(hack/cluster/build.sh assets)} WEIR_REQUIRE_ENVTEST=1 \
-		go test -count=1 -timeout 15m ./test/envtest
-
 .PHONY: e2e
 e2e: peers ## Test with real pods: in a cluster made for it (needs root), or in that of KUBECONFIG (see hack/e2e.sh)
 	hack/e2e.sh

@@ -2,6 +2,7 @@ package ingestor
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -72,7 +73,7 @@ func TestTapPolicy(t *testing.T) {
 }
 
 func testTap(stage, query string) *tap {
-	t, problem := newTap(httptest.NewRequest(http.MethodGet, "/tap/p?stage="+stage+query, http.NoBody))
+	t, problem := newTap(httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/tap/p?stage="+stage+query, http.NoBody))
 	if problem != "" {
 		panic(problem)
 	}
@@ -168,8 +169,8 @@ func TestTapDecoded(t *testing.T) {
 // TestTapDoor taps a running pipeline: as many as may, until it stops.
 func TestTapDoor(t *testing.T) {
 	h := start(t, nil)
-	get := func(query string) *http.Response {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.admin+"/tap/p"+query, http.NoBody)
+	get := func() (status int, lines *bufio.Reader) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.admin+"/tap/p", http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -178,18 +179,18 @@ func TestTapDoor(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = res.Body.Close() })
-		return res
+		return res.StatusCode, bufio.NewReader(res.Body)
 	}
 	var lines []*bufio.Reader
 	for range maxTaps {
-		res := get("")
-		if res.StatusCode != http.StatusOK {
-			t.Fatal(res.Status)
+		status, samples := get()
+		if status != http.StatusOK {
+			t.Fatalf("status %d", status)
 		}
-		lines = append(lines, bufio.NewReader(res.Body))
+		lines = append(lines, samples)
 	}
-	if res := get(""); res.StatusCode != http.StatusTooManyRequests {
-		t.Errorf("one tap more: %s", res.Status)
+	if status, _ := get(); status != http.StatusTooManyRequests {
+		t.Errorf("one tap more: status %d", status)
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.http+"/v1/pipelines/p/events", strings.NewReader(`{"a":1}`))
 	if err != nil {

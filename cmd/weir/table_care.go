@@ -195,7 +195,9 @@ func tableCleanLog(viewer viewer) *cobra.Command {
 			"table does not say) and that no version within it needs.",
 		"  weir table clean-log --dry-run ./tables/flights\n  weir table clean-log ./tables/flights", viewer,
 		func(ctx context.Context, v view, t *delta.Table) error {
-			verb, n, err := "deleted", 0, error(nil)
+			verb := "deleted"
+			var n int
+			var err error
 			if dryRun {
 				var files []string
 				files, err = t.ExpiredLog(ctx)

@@ -72,7 +72,7 @@ func tap(ctx context.Context, v view, pipeline string, o tapOptions) error {
 	body, err := openTap(ctx, pipeline, o)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was to end before it had begun
+			return nil // it was to end before it had begun
 		}
 		return err
 	}
@@ -82,7 +82,7 @@ func tap(ctx context.Context, v view, pipeline string, o tapOptions) error {
 		line, err := lines.ReadBytes('\n')
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // the user, or --for, ended it
+			return nil // the user, or --for, ended it
 		case err != nil:
 			return errTapEnded
 		}
