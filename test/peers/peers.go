@@ -244,7 +244,7 @@ func VersityGW(t *testing.T) *Server {
 // The account that azurite knows, and its key, which its documentation tells everyone.
 const (
 	AzureAccount = "devstoreaccount1"
-	AzureKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==" //nolint:gosec // of the emulator
+	AzureKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
 // Azurite starts an Azure Blob server in memory, and points this process at it for the time of the test.

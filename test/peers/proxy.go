@@ -3,6 +3,7 @@ package peers
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -106,7 +107,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Proxy) forward(ctx context.Context, r *http.Request, body []byte) (*http.Response, error) {
-	out, err := http.NewRequestWithContext(ctx, r.Method, p.target+r.RequestURI, strings.NewReader(string(body)))
+	out, err := http.NewRequestWithContext(ctx, r.Method, p.target+r.RequestURI, strings.NewReader(string(body))) //nolint:gosec // that is what a proxy does
 	if err != nil {
 		return nil, err
 	}
@@ -121,9 +122,7 @@ func (p *Proxy) relay(w http.ResponseWriter, res *http.Response, fault Fault) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	for name, values := range res.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), res.Header)
 	if res.Request.Method != http.MethodHead && res.StatusCode != http.StatusNoContent {
 		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	}

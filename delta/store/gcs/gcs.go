@@ -17,6 +17,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -101,10 +102,8 @@ func (s *service) do(ctx context.Context, r request, good ...int) (*http.Respons
 	if err != nil {
 		return nil, err
 	}
-	for _, status := range good {
-		if res.StatusCode == status {
-			return res, nil
-		}
+	if slices.Contains(good, res.StatusCode) {
+		return res, nil
 	}
 	return nil, errors.Join(answer(res), res.Body.Close())
 }
