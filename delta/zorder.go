@@ -1,7 +1,6 @@
 package delta
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -20,8 +19,8 @@ import (
 // column's values, and the bits of the ranks are interleaved (Morton 1966), so that rows near in every column are near in
 // the file. Ranks make the curve indifferent to how values are spread.
 //
-// Memory is bounded, not reads: a partition that needs more memory than allowed is read once for each slice of the curve
-// that fits.
+// Memory is bounded: the rows of a partition that needs more than is allowed are first spread over temporary files, one for
+// each slice of the curve that fits (zspill.go).
 
 // Bounds of a curve.
 const (
@@ -42,14 +41,14 @@ func (e *ZOrderError) Error() string { return fmt.Sprintf("z-order by %s: %s", e
 type curve struct {
 	columns []schema.Field
 	bits    int
-	bounds  [][][]byte // by column: ascending; a value's rank is the number of bounds at or below it
+	bounds  []ladder // by column
 }
 
 func (s *Snapshot) newCurve(names []string) (*curve, error) {
 	if len(names) > maxZOrderColumns {
 		return nil, &ZOrderError{strings.Join(names, ","), fmt.Sprintf("at most %d columns: each further one weakens the others", maxZOrderColumns)}
 	}
-	c := &curve{bits: min(maxRankBits, 64/len(names)), bounds: make([][][]byte, len(names))}
+	c := &curve{bits: min(maxRankBits, 64/len(names)), bounds: make([]ladder, len(names))}
 	for i, name := range names {
 		at := slices.IndexFunc(s.schema.Fields, func(f schema.Field) bool { return f.Name == name })
 		switch {
@@ -85,8 +84,45 @@ func (c *curve) learn(samples []*reservoir) {
 				bounds = append(bounds, r.values[at])
 			}
 		}
-		c.bounds[i] = bounds
+		c.bounds[i] = newLadder(bounds)
 	}
+}
+
+// ladder is the ascending bounds of a column's ranks: a value's rank is the number of bounds at or below it.
+type ladder struct {
+	bounds [][]byte
+	starts []uint64 // their first eight bytes, which decide most comparisons
+}
+
+func newLadder(bounds [][]byte) ladder {
+	l := ladder{bounds, make([]uint64, len(bounds))}
+	for i, b := range bounds {
+		l.starts[i] = startOf(b)
+	}
+	return l
+}
+
+func startOf(b []byte) uint64 {
+	if len(b) >= 8 {
+		return binary.BigEndian.Uint64(b)
+	}
+	var start [8]byte
+	copy(start[:], b)
+	return binary.BigEndian.Uint64(start[:])
+}
+
+func (l *ladder) rank(value []byte) uint64 {
+	start := startOf(value)
+	low, _ := slices.BinarySearch(l.starts, start) // all before are below
+	n := 0
+	for low+n < len(l.starts) && l.starts[low+n] == start {
+		n++
+	}
+	if n == 0 || len(value) <= 8 && len(l.bounds[low]) <= 8 && n == 1 && string(l.bounds[low]) <= string(value) {
+		return uint64(low + n)
+	}
+	same := l.bounds[low : low+n]
+	return uint64(low + sort.Search(n, func(k int) bool { return string(same[k]) > string(value) }))
 }
 
 // keys appends the places on the curve of all rows; the first columns of the batch are those of the curve.
@@ -101,7 +137,7 @@ func (c *curve) keys(dst []uint64, b *column.Batch) []uint64 {
 			rank := uint64(0) // of null
 			if at[row] >= 0 {
 				value = appendSortable(value[:0], v, int(at[row]))
-				rank = uint64(sort.Search(len(c.bounds[i]), func(k int) bool { return string(c.bounds[i][k]) > string(value) }))
+				rank = c.bounds[i].rank(value)
 			}
 			dst[start+row] |= spread(rank, len(c.columns), len(c.columns)-1-i)
 		}
@@ -248,6 +284,8 @@ type zSorter struct {
 	tag     string
 
 	rowsPerFile int
+	file        *dataFile // that is being written; nil: none
+	room        int       // rows that it has yet to get
 }
 
 // sample learns the curve from the rows.
@@ -282,92 +320,6 @@ func (z *zSorter) each(ctx context.Context, want *schema.Type, do func(*column.B
 		})
 		if failed != nil {
 			return failed
-		}
-	}
-	return nil
-}
-
-// run cuts the curve into slices whose rows fit into memory, and writes one slice after the other.
-func (z *zSorter) run(ctx context.Context) error {
-	slicesOf, err := z.plan(ctx)
-	if err != nil {
-		return err
-	}
-	first := len(z.out.adds)
-	for i := range len(slicesOf) - 1 {
-		if err := z.writeSlice(ctx, slicesOf[i], slicesOf[i+1]); err != nil {
-			return err
-		}
-	}
-	for i := range z.out.adds[first:] {
-		z.out.adds[first+i].Tags = map[string]string{zOrderTag: z.tag}
-	}
-	return nil
-}
-
-// zBuckets is into how many equal parts of the curve rows are counted to find the slices.
-const zBuckets = 1 << 12
-
-// plan returns the ascending places on the curve between which a slice lies, first and last included.
-func (z *zSorter) plan(ctx context.Context) ([]uint64, error) {
-	width := z.curve.bits * len(z.curve.columns)
-	shift := max(0, width-12)
-	var rows [zBuckets]int64
-	var total, bytes int64
-	var keys []uint64
-	err := z.each(ctx, z.snap.schema, func(b *column.Batch) error {
-		keys = z.curve.keys(keys[:0], b)
-		for _, k := range keys {
-			rows[k>>shift]++
-		}
-		total += int64(b.Rows)
-		bytes += b.Bytes()
-		return nil
-	})
-	if err != nil || total == 0 {
-		return nil, err
-	}
-	z.rowsPerFile = int(max(1, float64(z.options.TargetSize)*float64(total)/float64(max(1, z.files.size()))))
-	fits := max(1, z.options.Memory/3*total/max(1, bytes)) // rows as read, gathered and as they leave
-	cuts, held := []uint64{0}, int64(0)
-	for i, n := range rows {
-		if held > 0 && held+n > fits {
-			cuts, held = append(cuts, uint64(i)<<shift), 0
-		}
-		held += n
-	}
-	return append(cuts, math.MaxUint64), nil
-}
-
-// writeSlice writes the rows from one place of the curve to another.
-func (z *zSorter) writeSlice(ctx context.Context, from, to uint64) error {
-	held := column.NewBatch(z.snap.schema)
-	var places, keys []uint64
-	var picked []int
-	err := z.each(ctx, z.snap.schema, func(b *column.Batch) error {
-		keys, picked = z.curve.keys(keys[:0], b), picked[:0]
-		for row, k := range keys {
-			if k >= from && k < to {
-				picked, places = append(picked, row), append(places, k)
-			}
-		}
-		if len(picked) > 0 {
-			held.AppendBatch(b.Gather(picked))
-		}
-		return ctx.Err()
-	})
-	if err != nil {
-		return err
-	}
-	order := make([]int, len(places))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(places[a], places[b]) })
-	for run := range slices.Chunk(order, z.rowsPerFile) {
-		p := partition{values: z.files[0].PartitionValues, of: []rowSet{{batch: held, rows: run}}}
-		if err := z.out.write(ctx, p); err != nil {
-			return err
 		}
 	}
 	return nil
