@@ -60,11 +60,12 @@ func readCheckpointFile(ctx context.Context, st store.Store, key string, apply f
 	if err != nil {
 		return checkpointError(key, err)
 	}
+	var same places
 	for b, err := range f.Read(ctx, readSchema) {
 		if err != nil {
 			return checkpointError(key, err)
 		}
-		d := newCheckpointDecoder(b)
+		d := newCheckpointDecoder(b, &same)
 		for row := range b.Rows {
 			a := d.action(row)
 			if err := a.check(); err != nil {
@@ -109,10 +110,10 @@ type checkpointDecoder struct {
 	adds []Add // room for the next ones: made one by one they would be most of the work
 }
 
-func newCheckpointDecoder(b *column.Batch) *checkpointDecoder {
+func newCheckpointDecoder(b *column.Batch, same *places) *checkpointDecoder {
 	c := make([]fields, len(b.Columns))
 	for i, v := range b.Columns {
-		c[i] = newFields(v)
+		c[i] = newFields(v, same)
 	}
 	return &checkpointDecoder{
 		txn: c[txnColumn], add: c[addColumn], remove: c[removeColumn], metadata: c[metadataColumn], protocol: c[protocolColumn],
@@ -191,12 +192,32 @@ type fields struct {
 	children []fields
 }
 
-func newFields(v *column.Vector) fields {
-	f := fields{v: v, place: v.Positions(nil), data: string(v.Data)}
+func newFields(v *column.Vector, same *places) fields {
+	f := fields{v: v, place: same.of(v), data: string(v.Data)}
 	for _, c := range v.Children {
-		f.children = append(f.children, newFields(c))
+		f.children = append(f.children, newFields(c, same))
 	}
 	return f
+}
+
+// places are those of vectors without a null, and of vectors of nothing else, as most columns of a checkpoint are: they are
+// the same for all.
+type places struct{ all, none []int32 }
+
+func (p *places) of(v *column.Vector) []int32 {
+	switch v.Present() {
+	case v.Len:
+		for len(p.all) < v.Len {
+			p.all = append(p.all, int32(len(p.all)))
+		}
+		return p.all[:v.Len]
+	case 0:
+		for len(p.none) < v.Len {
+			p.none = append(p.none, -1)
+		}
+		return p.none[:v.Len]
+	}
+	return v.Positions(nil)
 }
 
 func (f *fields) has(slot int) bool { return f.place[slot] >= 0 }
