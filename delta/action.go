@@ -179,6 +179,7 @@ type action struct {
 	DomainMetadata     *DomainMetadata     `json:"domainMetadata,omitempty"`
 	Remove             *Remove             `json:"remove,omitempty"`
 	Add                *Add                `json:"add,omitempty"`
+	Change             *changeFile         `json:"cdc,omitempty"`
 	CheckpointMetadata *checkpointMetadata `json:"checkpointMetadata,omitempty"`
 	Sidecar            *sidecar            `json:"sidecar,omitempty"`
 }

@@ -39,10 +39,22 @@ func isBlindAppend(e *entry) bool {
 
 // missed says whether tx should have read a file that another commit added.
 func (tx *Transaction) missed(a *Add, blind bool) bool {
-	if tx.Isolation == SnapshotIsolation || tx.Isolation == WriteSerializable && blind {
+	level := tx.isolation(&tx.Base.state)
+	if level == SnapshotIsolation || level == WriteSerializable && blind {
 		return false
 	}
 	return tx.Reads.reads(a)
+}
+
+// isolation is the level of a transaction: its own, or that of the table (delta.isolationLevel), or Serializable.
+func (tx *Transaction) isolation(s *state) Isolation {
+	if tx.Isolation != "" {
+		return tx.Isolation
+	}
+	if s.metadata != nil && Isolation(s.metadata.Configuration["delta.isolationLevel"]) == WriteSerializable {
+		return WriteSerializable
+	}
+	return Serializable
 }
 
 // read says whether tx read a file that another commit removed. A file rewritten without changing its rows is gone all

@@ -83,7 +83,7 @@ func (d *deletion) run(ctx context.Context) error {
 			return err
 		}
 		d.result.Deleted += dead.len()
-		if err := d.edit.remove(ctx, a, dead, nil); err != nil {
+		if err := d.edit.remove(ctx, a, dead, nil, nil); err != nil {
 			return err
 		}
 	}

@@ -58,15 +58,22 @@ func peerRows(t *testing.T, s *delta.Snapshot) []string {
 	out := []string{}
 	for b, err := range s.Read(t.Context(), nil) {
 		must(t, err)
-		for i := range b.Rows {
-			var line strings.Builder
-			enc := json.NewEncoder(&line)
-			enc.SetEscapeHTML(false)
-			must(t, enc.Encode(plain(b.Row(i))))
-			out = append(out, spaced(t, line.String()))
-		}
+		out = append(out, printed(t, b)...)
 	}
 	slices.Sort(out)
+	return out
+}
+
+// printed are the rows of a batch in that form.
+func printed(t *testing.T, b *column.Batch) (out []string) {
+	t.Helper()
+	for i := range b.Rows {
+		var line strings.Builder
+		enc := json.NewEncoder(&line)
+		enc.SetEscapeHTML(false)
+		must(t, enc.Encode(plain(b.Row(i))))
+		out = append(out, spaced(t, line.String()))
+	}
 	return out
 }
 

@@ -250,7 +250,7 @@ func (m *merge) write(ctx context.Context) error {
 		if len(f.updates) > 0 {
 			moved = m.rows(f.updates)
 		}
-		if err := m.edit.remove(ctx, f.add, f.dead(m), moved); err != nil {
+		if err := m.edit.remove(ctx, f.add, f.dead(m), f.updated(m), moved); err != nil {
 			return err
 		}
 	}

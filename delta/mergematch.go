@@ -31,6 +31,17 @@ func (f *mergeFile) dead(m *merge) deletedRows {
 	return rows
 }
 
+// updated are the rows that go because others take their place.
+func (f *mergeFile) updated(m *merge) deletedRows {
+	rows := deletedRows{}
+	for _, at := range f.matches {
+		if m.upserts(int(at.change)) {
+			rows.set(at.row)
+		}
+	}
+	return rows
+}
+
 // mayHold says whether a file can hold one of the keys, by what the log says of it.
 func (m *merge) mayHold(a *Add) bool { return m.within(m.s.boundsOf(a)) }
 

@@ -19,6 +19,7 @@ type tableEdit struct {
 	memory int64        // bytes of rows held while a file is rewritten
 	mark   bool         // by deletion vectors where that pays
 
+	feed    *feedWriter // nil: nobody wants to know which rows change
 	written *dataWriter
 	pending []*column.Batch // rows for new files
 	removes []Remove
@@ -38,16 +39,25 @@ type markedFile struct {
 }
 
 func (t *Table) newTableEdit(s *Snapshot, to *schema.Type, o parquet.WriterOptions, memory int64) *tableEdit {
-	return &tableEdit{
+	e := &tableEdit{
 		t: t, s: s, schema: to, memory: memory, touched: map[string]struct{}{},
 		written: t.newDataWriter(to, s.metadata.PartitionColumns, o),
 	}
+	if s.feeds() {
+		e.feed = t.newFeedWriter(s, to, o, memory)
+	}
+	return e
 }
 
 // insert puts rows in.
-func (e *tableEdit) insert(_ context.Context, batches []*column.Batch) error {
+func (e *tableEdit) insert(ctx context.Context, batches []*column.Batch) error {
 	if err := e.check(batches); err != nil {
 		return err
+	}
+	if e.feed != nil {
+		if err := e.feed.add(ctx, ChangeInsert, batches...); err != nil {
+			return err
+		}
 	}
 	e.pending = append(e.pending, batches...)
 	return nil
@@ -63,13 +73,19 @@ func (e *tableEdit) check(batches []*column.Batch) error {
 	return e.s.checkRows(batches)
 }
 
-// remove takes the dead rows out of a file, and puts others in, in the same file if it is rewritten.
-func (e *tableEdit) remove(ctx context.Context, a *Add, dead deletedRows, in []*column.Batch) error {
+// remove takes the dead rows out of a file, and puts others in, in the same file if it is rewritten. Those that others take
+// the place of are updated, which matters to the change data feed alone.
+func (e *tableEdit) remove(ctx context.Context, a *Add, dead, updated deletedRows, in []*column.Batch) error {
 	if dead.len() == 0 {
 		return e.insert(ctx, in)
 	}
 	if err := e.check(in); err != nil {
 		return err
+	}
+	if e.feed != nil {
+		if err := errors.Join(e.feed.gone(ctx, a, dead, updated), e.feed.add(ctx, ChangeAfter, in...)); err != nil {
+			return err
+		}
 	}
 	e.touched[a.Path] = struct{}{}
 	e.removes = append(e.removes, a.remove(true))
@@ -181,6 +197,11 @@ func (e *tableEdit) finish(ctx context.Context) error {
 			return err
 		}
 	}
+	if e.feed != nil && (len(e.removes) > 0 || len(e.feed.out.adds) > 0) { // what is only added tells its story itself
+		if err := e.feed.flush(ctx); err != nil {
+			return err
+		}
+	}
 	return e.writeVectors(ctx)
 }
 
@@ -211,6 +232,12 @@ func (e *tableEdit) transaction() *Transaction {
 	for _, m := range e.marks {
 		tx.Adds = append(tx.Adds, m.add)
 	}
+	if e.feed != nil {
+		tx.changes = e.feed.actions()
+		for _, c := range tx.changes {
+			e.sideBytes += c.Size
+		}
+	}
 	if e.schema != e.s.schema {
 		md := e.s.Metadata()
 		md.SetSchema(e.schema)
@@ -222,6 +249,9 @@ func (e *tableEdit) transaction() *Transaction {
 // undo deletes the files written, which no commit names.
 func (e *tableEdit) undo(ctx context.Context) error {
 	errs := []error{e.written.undo(ctx)}
+	if e.feed != nil {
+		errs = append(errs, e.feed.out.undo(ctx))
+	}
 	for _, key := range e.side {
 		errs = append(errs, e.t.store.Delete(context.WithoutCancel(ctx), key))
 	}

@@ -34,7 +34,7 @@ type Transaction struct {
 	Metrics     map[string]string // of the operation
 	Info        map[string]any    // further members of commitInfo
 	BlindAppend bool              // nothing was read: the files are added whatever the table holds
-	Isolation   Isolation         // empty: Serializable
+	Isolation   Isolation         // empty: that of the table (delta.isolationLevel), or Serializable
 
 	Protocol *Protocol
 	Metadata *Metadata // its ID may be left empty
@@ -51,6 +51,7 @@ type Transaction struct {
 	// With an older one, the commits since are checked for conflicts with the reads.
 	Base     *Snapshot
 	Reads    ReadSet
+	changes  []changeFile
 	restores bool     // the rows were in the table before
 	ReadTxns []string // applications whose Txn was read; those in Txns count as read
 }
@@ -202,8 +203,8 @@ func (tx *Transaction) validateFiles(s *Snapshot, after *state) error {
 	if dataChange && isTrue(after.metadata.Configuration["delta.appendOnly"]) {
 		return ErrAppendOnly
 	}
-	if dataChange && len(tx.Adds) > 0 && isTrue(after.metadata.Configuration["delta.enableChangeDataFeed"]) {
-		return &UnsupportedFeatureError{Feature: "changeDataFeed for updates", Write: true}
+	if dataChange && len(tx.Adds) > 0 && len(tx.changes) == 0 && !tx.restores && s.feeds() {
+		return invalid("the table has a change data feed, and the transaction does not say which rows it changes")
 	}
 	if err := tx.validateConstraints(s, after); err != nil {
 		return err
@@ -289,6 +290,9 @@ func (tx *Transaction) actions(s *Snapshot, info *CommitInfo, now time.Time) ([]
 		}
 		out = append(out, action{Add: &a})
 	}
+	for i := range tx.changes {
+		out = append(out, action{Change: &tx.changes[i]})
+	}
 	return out, nil
 }
 
@@ -299,11 +303,8 @@ func (tx *Transaction) info(s *Snapshot, after *state, engine string, now time.T
 		read = tx.Base.version
 	}
 	c := &CommitInfo{
-		Timestamp: now.UnixMilli(), Operation: tx.Operation, IsolationLevel: string(Serializable),
+		Timestamp: now.UnixMilli(), Operation: tx.Operation, IsolationLevel: string(tx.isolation(after)),
 		IsBlindAppend: &tx.BlindAppend, Metrics: tx.Metrics, EngineInfo: engine, TxnID: newUUID(),
-	}
-	if tx.Isolation != "" {
-		c.IsolationLevel = string(tx.Isolation)
 	}
 	if read >= 0 {
 		c.ReadVersion = &read

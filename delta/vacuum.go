@@ -147,6 +147,7 @@ func (s *Snapshot) used(since time.Time) (map[string]bool, error) {
 
 // hidden says whether a key is in a place that is not for data files: the log, the state of applications.
 func (s *Snapshot) hidden(key string) bool {
+	key = strings.TrimPrefix(key, changeDir) // the change data feed is kept as long as removed files are
 	for part := range strings.SplitSeq(key, "/") {
 		if !strings.HasPrefix(part, "_") && !strings.HasPrefix(part, ".") {
 			continue

@@ -100,10 +100,12 @@ type dataWriter struct {
 	partitionBy []string
 	options     parquet.WriterOptions
 	adds        []Add
+
+	dir, name string // of the files: a directory with a slash, and what their names begin with
 }
 
 func (t *Table) newDataWriter(s *schema.Type, partitionBy []string, o parquet.WriterOptions) *dataWriter {
-	w := &dataWriter{table: t, partitionBy: partitionBy, options: t.statsColumns(o)}
+	w := &dataWriter{table: t, partitionBy: partitionBy, options: t.statsColumns(o), name: "part"}
 	for _, f := range s.Fields {
 		if !slices.Contains(partitionBy, f.Name) {
 			w.fields = append(w.fields, f)
@@ -114,7 +116,7 @@ func (t *Table) newDataWriter(s *schema.Type, partitionBy []string, o parquet.Wr
 
 // newKey is the key of the next file of a partition.
 func (w *dataWriter) newKey(values PartitionValues) string {
-	return fmt.Sprintf("%spart-%05d-%s-c000.%sparquet", partitionDir(w.partitionBy, values), len(w.adds), newUUID(), w.codec())
+	return fmt.Sprintf("%s%s%s-%05d-%s-c000.%sparquet", w.dir, partitionDir(w.partitionBy, values), w.name, len(w.adds), newUUID(), w.codec())
 }
 
 // write writes one file.

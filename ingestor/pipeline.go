@@ -65,7 +65,7 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 	var err error
 	p.table, err = commit.NewLocal(ctx, commit.Settings{
 		Store: set.Store, PartitionBy: set.PartitionBy,
-		Engine: "weir/" + version, Parquet: set.Parquet, Merge: set.Merge,
+		Engine: "weir/" + version, Parquet: set.Parquet, Merge: set.Merge, ChangeFeed: set.ChangeFeed,
 	})
 	if err != nil {
 		return nil, &openError{part: tablePart, err: err}

@@ -28,6 +28,7 @@ type Settings struct {
 	PartitionBy []string
 	Parquet     parquet.WriterOptions
 	Merge       *commit.Merge            // nil: records are appended
+	ChangeFeed  bool                     // the table tells which rows its commits change
 	Maintenance *delta.MaintenancePolicy // nil: the table is not looked after
 	Decode      decode.Options
 	Columns     *schema.Type       // those that are declared; nil for none

@@ -45,6 +45,7 @@ func SetDefaults(p *Pipeline) {
 	}
 	defaultMerge(s, d)
 	defaultMaintenance(&d.Maintenance)
+	setDefault(&d.ChangeDataFeed, false)
 	setDefault(&d.Batch.MaxRecords, 1000)
 	setDefault(&d.Batch.MaxAge, metav1.Duration{Duration: 5 * time.Second})
 	setDefault(&d.Batch.MaxBytes, resource.MustParse("64Mi"))

@@ -288,6 +288,13 @@ type DeltaSink struct {
 	// +optional
 	Merge MergeSpec `json:"merge,omitempty,omitzero"`
 
+	// Whether commits also tell which rows they insert, update and delete (the table property delta.enableChangeDataFeed,
+	// writer version 4), for readers that follow changes. It costs a copy of what is updated and deleted. Once it is on it
+	// stays on. Default false.
+	// +optional
+	// +default=false
+	ChangeDataFeed *bool `json:"changeDataFeed,omitempty"`
+
 	// How weir looks after the table: it packs small files, deletes what is no longer used, and keeps the log short.
 	// +optional
 	Maintenance MaintenanceSpec `json:"maintenance,omitempty,omitzero"`

@@ -105,6 +105,11 @@ func (in *DeltaSink) DeepCopyInto(out *DeltaSink) {
 	}
 	in.Batch.DeepCopyInto(&out.Batch)
 	in.Merge.DeepCopyInto(&out.Merge)
+	if in.ChangeDataFeed != nil {
+		in, out := &in.ChangeDataFeed, &out.ChangeDataFeed
+		*out = new(bool)
+		**out = **in
+	}
 	in.Maintenance.DeepCopyInto(&out.Maintenance)
 }
 

@@ -99,6 +99,7 @@ func newSettings(ctx context.Context, p *v1alpha1.Pipeline) (ingestor.Settings, 
 	}
 	s.Merge, s.Decode.Identity = mergeSettings(p)
 	s.Maintenance = maintenanceSettings(p)
+	s.ChangeFeed = *sink.ChangeDataFeed
 	return s, nil
 }
 

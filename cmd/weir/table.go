@@ -32,7 +32,7 @@ change the table make a new version, and go on beside running writers.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	view := addOutput(cmd)
-	cmd.AddCommand(tableShow(view), tableHead(view), tableHistory(view), tableFiles(view), tableSchema(view), tableDiff(view))
+	cmd.AddCommand(tableShow(view), tableHead(view), tableHistory(view), tableFiles(view), tableSchema(view), tableDiff(view), tableChanges(view))
 	cmd.AddCommand(tableCare(view)...)
 	return cmd
 }

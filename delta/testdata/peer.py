@@ -95,6 +95,13 @@ def merge(path, columns):
     )
 
 
+def changes(path, first):
+    table = pa.table(DeltaTable(path).load_cdf(starting_version=int(first)).read_all())
+    for row in table.to_pylist():
+        del row["_commit_timestamp"]
+        print(json.dumps(plain(row), sort_keys=True, ensure_ascii=False))
+
+
 def info(path):
     table = DeltaTable(path)
     print(json.dumps({

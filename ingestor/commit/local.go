@@ -23,6 +23,7 @@ type Settings struct {
 	Engine      string   // engineInfo of commits, such as "weir/0.1.0"
 	Parquet     parquet.WriterOptions
 	Merge       *Merge // nil: records are appended
+	ChangeFeed  bool   // the table has a change data feed, from the first commit of this process on
 }
 
 // Local is the committer of a table in the owner's process. Submit is called by one goroutine, Open and Leave by any.
@@ -51,6 +52,9 @@ func NewLocal(ctx context.Context, set Settings) (*Local, error) {
 	err = t.Snapshot().CheckWritable()
 	if err == nil {
 		err = checkPartitioning(t.Snapshot().PartitionColumns(), set.PartitionBy)
+	}
+	if err == nil && set.ChangeFeed {
+		err = t.EnableChangeFeed(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("table %s: %w", set.Store, err), t.Close(ctx))
@@ -118,6 +122,7 @@ func (l *Local) create(ctx context.Context, s *schema.Type) error {
 		Schema:           withPartitions(l.set.Merge.columns(s), l.set.PartitionBy),
 		PartitionColumns: l.set.PartitionBy,
 		EngineInfo:       l.set.Engine,
+		Configuration:    l.set.properties(),
 	})
 	if errors.Is(err, delta.ErrExist) { // another writer was first
 		t, err = delta.Open(ctx, l.set.Store, delta.Options{EngineInfo: l.set.Engine})
@@ -127,6 +132,14 @@ func (l *Local) create(ctx context.Context, s *schema.Type) error {
 	}
 	l.table.Store(t)
 	return nil
+}
+
+// properties are those of a new table.
+func (s *Settings) properties() map[string]string {
+	if !s.ChangeFeed {
+		return nil
+	}
+	return map[string]string{"delta.enableChangeDataFeed": "true"}
 }
 
 // withPartitions adds partition columns that the first records did not have, as strings.
