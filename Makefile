@@ -134,9 +134,12 @@ bench-decode: peers ## Measure ways from payloads to columns beside libraries, a
 	WEIR_CACHE_DIR=$${WEIR_CACHE_DIR:-$(CACHE)} bin/bench-decode
 
 .PHONY: bench-delta
-bench-delta: peers ## Measure Delta tables beside delta-rs: merges, and an hour of changes compressed (8 min; takes flags by hand)
+bench-delta: peers ## Measure Delta tables beside delta-rs: appends, long logs, packing, merges, an hour of changes (half an hour; takes flags by hand)
 	@mkdir -p bin
 	go build -o bin/bench-delta ./test/bench/delta
+	bin/bench-delta append
+	bin/bench-delta log
+	bin/bench-delta optimize
 	bin/bench-delta merge
 	bin/bench-delta stream
 
