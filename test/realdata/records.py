@@ -1,12 +1,17 @@
 """Real data as records, and what a table of them must hold; computed from the data alone, in no way that weir computes.
 
     records.py make CACHE DIR     unpack the data sets into DIR/NAME.ndjson and list them
-    records.py expect FILE        count and hash of the records of a file
-    records.py table DIR          count and hash of the records that a Delta table holds, read by delta-rs
+    records.py compare DIR NAME=FILE...
+                                  for each table DIR/tables/NAME, read by delta-rs, and the records of DIR/FILE.ndjson:
+                                  count and hash of both, and where the types of the columns are not what one would write
 
 A record is the set of its leaves: (path, value) without nulls and empty containers. A table's record has its leaves in
 its columns and, for what fitted none, in the column _rescued; the paths are those of the record either way. So the
 hashes are equal only if every value of every record is in the table once, under its name.
+
+What one would write is told from all values of a field: whole numbers are a long, with others among them a double, true and
+false a boolean, RFC 3339 times with a zone a timestamp, with other text among them a string. A field of several kinds,
+such as text and numbers, or of numbers beyond 64 bits, is mixed: no type holds all of it. A field without any value is no column.
 """
 
 import csv
@@ -108,18 +113,73 @@ def digest(found):
     return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()
 
 
-def report(hashes, **more):
-    print(json.dumps({"rows": len(hashes), "sha256": digest(hashes), **more}))
+def compare(dir, *pairs):
+    for pair in pairs:
+        name, _, file = pair.partition("=")
+        want, kinds = expect(os.path.join(dir, (file or name) + ".ndjson"))
+        got, types = table(os.path.join(dir, "tables", name))
+        print(json.dumps({"name": name, "want": want, "got": got, **judged(kinds, types)}))
+
+
+def judged(kinds, types):
+    """How the types of the columns differ from those that one would write for the fields."""
+    wrong, mixed = [], []
+    for path in sorted(kinds.keys() | types.keys()):
+        has = types.get(path)
+        one = written(kinds.get(path, set()), has)
+        if one == "mixed":
+            mixed.append(path)
+        elif one not in ("object", "list", has) and not any(path.startswith((m + ".", m + "[")) for m in mixed):
+            wrong.append(f"{path}: {one} would be written, the table has {has}")
+    return {"wrong": wrong, "mixed": mixed}
+
+
+def written(kinds, has):
+    if "whole" in kinds and kinds <= {"whole", "long", "double"}:
+        return "double" if kinds != {"whole", "long"} or has != "long" else "long"  # 1e+05 is either
+    if len(kinds) < 2:
+        return "mixed" if "wide" in kinds else next(iter(kinds), None)
+    if kinds == {"long", "double"}:
+        return "double"
+    return "string" if kinds == {"string", "timestamp"} else "mixed"
+
+
+def kind(value):
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "long" if -(2**63) <= value < 2**63 else "wide"
+    if isinstance(value, decimal.Decimal):
+        return "whole" if value == value.to_integral_value() else "double"
+    return "timestamp" if INSTANT.fullmatch(value) else "string"
+
+
+def note(value, path, kinds):
+    """Adds to kinds, by path, of what kind the leaves of a value are. The elements of a list are one path."""
+    if value in ({}, [], None):
+        return
+    if isinstance(value, dict):
+        kinds.setdefault(path, set()).add("object")
+        for name, inner in value.items():
+            note(inner, (path + "." if path else "") + quoted(name), kinds)
+    elif isinstance(value, list):
+        kinds.setdefault(path, set()).add("list")
+        for inner in value:
+            note(inner, path + "[]", kinds)
+    else:
+        kinds.setdefault(path, set()).add(kind(value))
 
 
 def expect(path):
-    hashes = []
+    hashes, kinds = [], {}
     with open(path, encoding="utf-8") as f:
         for line in f:
             found = set()
-            leaves(parse(line), "", found)
+            record = parse(line)
+            leaves(record, "", found)
+            note(record, "", kinds)
             hashes.append(digest(found))
-    report(hashes)
+    return {"rows": len(hashes), "sha256": digest(hashes)}, kinds
 
 
 def table(uri):
@@ -140,7 +200,25 @@ def table(uri):
                 for path, value in parse(text).items():
                     leaves(value, "" if path == "$" else path, found)
             hashes.append(digest(found))
-    report(hashes, rescued=rescued, columns=[f["name"] + ": " + shown(f["type"]) for f in schema["fields"]], leaves=count(schema))
+    types = {}
+    for f in schema["fields"]:
+        if f["name"] != "_rescued":
+            flat(f, "", types)
+    shown = [f["name"] + ": " + f["type"] for f in schema["fields"] if isinstance(f["type"], str)]
+    return {"rows": len(hashes), "sha256": digest(hashes), "rescued": rescued, "columns": shown, "leaves": len(types)}, types
+
+
+def flat(field, path, types):
+    """Adds the types of the leaf columns of a field by path."""
+    path += ("." if path else "") + quoted((field.get("metadata") or {}).get("weir.source", field["name"]))
+    t = field["type"]
+    while isinstance(t, dict) and t["type"] == "array":
+        path, t = path + "[]", t["elementType"]
+    if isinstance(t, dict):
+        for f in t["fields"]:
+            flat(f, path, types)
+    else:
+        types[path] = t
 
 
 def columns(fields, row, path, out):
@@ -163,23 +241,7 @@ def typed(t, value, path, out):
         leaves(value, path, out)
 
 
-def shown(t):
-    if isinstance(t, str):
-        return t
-    if t["type"] == "array":
-        return "array<" + shown(t["elementType"]) + ">"
-    return "struct<" + ", ".join(f["name"] for f in t["fields"]) + ">"
-
-
-def count(t):
-    if isinstance(t, str):
-        return 1
-    if t["type"] == "array":
-        return count(t["elementType"])
-    return sum(count(f["type"]) for f in t["fields"])
-
-
 if __name__ == "__main__":
-    {"make": make, "expect": expect, "table": table}[sys.argv[1]](*sys.argv[2:])
+    {"make": make, "compare": compare}[sys.argv[1]](*sys.argv[2:])
     sys.stdout.flush()
     os._exit(0)  # threads of the reader may abort the interpreter when it ends in the usual way
