@@ -74,6 +74,15 @@ interop: peers ## Test against RSocket clients and Delta readers in other langua
 differential: peers ## Test package delta in turns with deltalake (500 random sequences) and Spark (100), and at once
 	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 60m -run Differential ./test/conformance -deltalake 500 -spark 100
 
+.PHONY: golden
+golden: peers ## Read the golden tables of the Delta project beside deltalake and Spark, and print the pass rate
+	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 30m -run Golden ./test/conformance -long
+
+.PHONY: conformance
+conformance: peers ## Test package delta in full beside deltalake and Spark: tables of others, values, writers, kills
+	WEIR_KILL_ROUNDS=10 WEIR_PYTHON=$(CACHE)/venv/bin/python go test -v -count=1 -timeout 30m -run KilledAtEveryStep ./delta
+	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 60m -skip Differential ./test/conformance -long
+
 .PHONY: fault
 fault: peers ## Test while something is broken, and show what happens
 	WEIR_REQUIRE_PEERS=1 go test -v -count=1 -timeout 25m ./test/fault

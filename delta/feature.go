@@ -31,6 +31,8 @@ var readable = map[string]bool{
 	"typeWidening":         true, // what the Parquet reader cannot widen it refuses
 	"typeWidening-preview": true,
 	"v2Checkpoint":         true,
+	"variantType":          true, // deltalake lists it in tables without such a column; one with is refused for its type
+	"variantType-preview":  true,
 }
 
 // writable are the writer features that may be in a table that this writer appends to. Those that matter only when they
@@ -50,6 +52,8 @@ var writable = map[string]bool{
 	"columnMapping":       true,
 	"deletionVectors":     true, // files with one are kept as they are
 	"v2Checkpoint":        true, // classic checkpoints are allowed
+	"variantType":         true, // see readable
+	"variantType-preview": true,
 }
 
 // inCommitTimestamps says whether commits carry a time that never goes back.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -60,8 +59,7 @@ func goldenTablesIn(t *testing.T, dir, name string) (names []string) {
 }
 
 // TestGoldenTables compares what becomes of each table with testdata/golden.txt: its version, files and rows, or why it
-// is refused. The numbers there are those on which deltalake agrees (TestGoldenTablesAsDeltaLakeReadsThem), the refusals
-// were checked by hand.
+// is refused. test/conformance compares the rows with those that deltalake and Spark read.
 func TestGoldenTables(t *testing.T) {
 	dir, names := goldenTables(t)
 	var got strings.Builder
@@ -107,37 +105,4 @@ func goldenLine(t *testing.T, dir string) (line string, readable bool) {
 		line += fmt.Sprintf(", hash %.8x", sha256.Sum256([]byte(strings.Join(peerRows(t, s), "\n"))))
 	}
 	return line, true
-}
-
-// peerCannot are the golden tables that weir reads and deltalake 1.6.6 does not, or not as JSON in a reasonable time.
-var peerCannot = map[string]string{
-	"basic-with-vacuum-protocol-check-feature": "refuses vacuumProtocolCheck",
-	"canonicalized-paths-normal-a":             "refuses an absent schemaString",
-	"canonicalized-paths-normal-b":             "refuses an absent schemaString",
-	"canonicalized-paths-special-a":            "refuses an absent schemaString",
-	"canonicalized-paths-special-b":            "refuses an absent schemaString",
-	"parquet-decimal-dictionaries":             "a million rows",
-	"parquet-decimal-dictionaries-v2":          "a million rows",
-	"type-widening":                            "refuses typeWidening-preview",
-	"type-widening-nested":                     "refuses typeWidening-preview",
-}
-
-func TestGoldenTablesAsDeltaLakeReadsThem(t *testing.T) {
-	needPeer(t)
-	dir, names := goldenTables(t)
-	agree := 0
-	for _, name := range names {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if _, readable := goldenLine(t, path); !readable || peerCannot[name] != "" {
-			continue
-		}
-		ours := peerRows(t, open(t, localStore(t, path), delta.Options{}).Snapshot())
-		theirs := sortedRows(t, peer(t, "rows", path))
-		if !slices.Equal(ours, theirs) {
-			t.Errorf("%s (-deltalake +weir):\n%s", name, cmp.Diff(theirs, ours))
-			continue
-		}
-		agree++
-	}
-	t.Logf("weir and deltalake read the same rows from %d golden tables", agree)
 }

@@ -24,7 +24,7 @@ import (
 // make differential runs the full numbers.
 var (
 	deltalakeSequences = flag.Int("deltalake", 25, "sequences of operations in turns with deltalake")
-	sparkSequences     = flag.Int("spark", 4, "sequences of operations in turns with Spark")
+	sparkSequences     = flag.Int("spark", 2, "sequences of operations in turns with Spark")
 	firstSeed          = flag.Uint64("seed", 1, "of the first sequence; those after it count on")
 )
 

@@ -35,7 +35,7 @@ var theirTables = []theirTable{
 	{feature: "plain", sql: []string{"CREATE TABLE TABLE (id BIGINT, s STRING) USING delta", "INSERT INTO TABLE VALUES (1, 'a'), (2, NULL)"}},
 	{feature: "partitions", sql: []string{
 		"CREATE TABLE TABLE (id BIGINT, d DATE, t TIMESTAMP, p STRING, n DECIMAL(10,2), b BOOLEAN, f DOUBLE) USING delta PARTITIONED BY (d, t, p, n, b, f)",
-		"INSERT INTO TABLE VALUES (1, '2024-02-29', '2024-02-29 12:00:00.123456', 'a/b %=é', 1.50, true, 0.5), (2, NULL, NULL, NULL, NULL, NULL, NULL), (3, '0001-01-01', '1969-12-31 23:59:59', '', -0.01, false, 'NaN')",
+		"INSERT INTO TABLE VALUES (1, '2024-02-29', '2024-02-29 12:00:00.123456', 'a/b %=é', 1.50, true, 0.5), (2, NULL, NULL, NULL, NULL, NULL, NULL), (3, '0001-01-01', '1969-12-31 23:59:59', '', -0.01, false, double('NaN'))",
 	}},
 	{feature: "partition timestamps in another time zone's text", sql: []string{
 		"SET spark.databricks.delta.write.utcTimestampPartitionValues = false",
@@ -109,7 +109,7 @@ var theirTables = []theirTable{
 		"INSERT INTO TABLE VALUES (1, 'a'), (2, 'b')", "UPDATE TABLE SET s = 'c' WHERE id = 1",
 	}},
 	{feature: "typeWidening", append: "typeWidening", sql: []string{
-		"CREATE TABLE TABLE (id BIGINT, n SMALLINT, d DATE, f FLOAT, m DECIMAL(5,2)) USING delta TBLPROPERTIES ('delta.enableTypeWidening' = 'true')",
+		"CREATE TABLE TABLE (id BIGINT, n SMALLINT, d DATE, f FLOAT, m DECIMAL(5,2)) USING delta TBLPROPERTIES ('delta.enableTypeWidening' = 'true', 'delta.feature.timestampNtz' = 'supported')",
 		"INSERT INTO TABLE VALUES (1, 7, '2024-02-29', 0.1, 1.25)", "ALTER TABLE TABLE CHANGE COLUMN n TYPE INT", "ALTER TABLE TABLE CHANGE COLUMN f TYPE DOUBLE",
 		"ALTER TABLE TABLE CHANGE COLUMN m TYPE DECIMAL(12,4)", "ALTER TABLE TABLE CHANGE COLUMN d TYPE TIMESTAMP_NTZ", "INSERT INTO TABLE VALUES (2, 100000, '2024-03-01 01:02:03', 0.2, 3.0)",
 	}},
@@ -129,7 +129,7 @@ var theirTables = []theirTable{
 	{feature: "vacuumProtocolCheck", sql: []string{
 		"CREATE TABLE TABLE (id BIGINT) USING delta TBLPROPERTIES ('delta.feature.vacuumProtocolCheck' = 'supported')", "INSERT INTO TABLE VALUES (1)",
 	}},
-	{feature: "variantType", read: "variant", sql: []string{
+	{feature: "variantType", read: "type variant", sql: []string{
 		"CREATE TABLE TABLE (id BIGINT, v VARIANT) USING delta", "INSERT INTO TABLE SELECT 1, parse_json('{\"a\": 1}')",
 	}},
 	{feature: "icebergCompatV2", append: "cebergCompatV2", sql: []string{
@@ -138,27 +138,20 @@ var theirTables = []theirTable{
 	{feature: "domainMetadata", sql: []string{
 		"CREATE TABLE TABLE (id BIGINT) USING delta TBLPROPERTIES ('delta.feature.domainMetadata' = 'supported')", "INSERT INTO TABLE VALUES (1)",
 	}},
-	{feature: "char and varchar", append: "varchar", sql: []string{
-		"CREATE TABLE TABLE (id BIGINT, c CHAR(3), v VARCHAR(4)) USING delta", "INSERT INTO TABLE VALUES (1, 'a', 'b')",
+	{feature: "char and varchar", sql: []string{
+		"CREATE TABLE TABLE (id BIGINT, c CHAR(1), v VARCHAR(4)) USING delta", "INSERT INTO TABLE VALUES (1, 'a', 'b')",
 	}},
-	{feature: "a void column", sql: []string{"CREATE TABLE TABLE (id BIGINT) USING delta", "INSERT INTO TABLE VALUES (1)", "ALTER TABLE TABLE ADD COLUMN v VOID"}},
+	{feature: "a void column", read: "type void", sql: []string{"CREATE TABLE TABLE (id BIGINT) USING delta", "INSERT INTO TABLE VALUES (1)", "ALTER TABLE TABLE ADD COLUMN v VOID"}},
 	{feature: "overwritten with another schema and partitioning", sql: []string{
 		"CREATE TABLE TABLE USING delta AS SELECT 1L AS id, 'a' AS s", "CREATE OR REPLACE TABLE TABLE USING delta PARTITIONED BY (p) AS SELECT 2L AS id, 'x' AS p",
 	}},
 	{feature: "restored and vacuumed", sql: []string{
 		"CREATE TABLE TABLE USING delta AS SELECT 1L AS id", "INSERT INTO TABLE VALUES (2)", "DELETE FROM TABLE WHERE id = 1", "RESTORE TABLE TABLE TO VERSION AS OF 1", "VACUUM TABLE RETAIN 0 HOURS",
 	}},
-	{feature: "log compaction", sure: "_delta_log/*.compacted.json", want: 1, sql: []string{
-		"SET spark.databricks.delta.deltaLog.minorCompaction.useForReads = true",
-		"CREATE TABLE TABLE USING delta AS SELECT 1L AS id", "INSERT INTO TABLE VALUES (2)", "INSERT INTO TABLE VALUES (3)",
-	}},
 	{feature: "by deltalake: checkpoint", make: []command{deltalakeRows(nil), deltalakeRows(nil), {"op": "checkpoint"}, {"op": "delete", "where": "id = 1"}}},
 	{feature: "by deltalake: partitions", make: []command{deltalakeRows(map[string]any{"partitionBy": []string{"s"}}), {"op": "compact"}, {"op": "checkpoint"}}},
 	{feature: "by deltalake: checkConstraints", make: []command{
 		deltalakeRows(nil), {"op": "constrain", "constraints": map[string]string{"sensible": "id > 0 and s <> 'b'"}},
-	}},
-	{feature: "by deltalake: checkConstraints with a function", append: "length", make: []command{
-		deltalakeRows(nil), {"op": "constrain", "constraints": map[string]string{"short": "length(s) < 9"}},
 	}},
 	{feature: "by deltalake: changeDataFeed", make: []command{
 		deltalakeRows(map[string]any{"configuration": map[string]string{"delta.enableChangeDataFeed": "true"}}), {"op": "update", "set": "s = 'c'", "where": "id = 1"},

@@ -38,6 +38,13 @@ var spark = &peer{name: "Spark", start: func(p *harness.Peers) (*exec.Cmd, error
 }}
 
 func TestMain(m *testing.M) {
+	if job := os.Getenv(writerEnv); job != "" {
+		if err := writeAsChild(job); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	code := m.Run()
 	for _, p := range []*peer{deltalake, spark} {
 		if err := p.stop(); err != nil {

@@ -78,6 +78,8 @@ public final class SparkPeer {
         // Tables here are tiny: what spreads or compiles work costs more than the work.
         .config("spark.sql.shuffle.partitions", "1")
         .config("spark.default.parallelism", "1")
+        .config("spark.sql.sources.parallelPartitionDiscovery.parallelism", "1") // 10,000 tasks of a VACUUM otherwise
+        .config("spark.sql.adaptive.enabled", "false")
         .config("spark.sql.codegen.wholeStage", "false")
         .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
         .config("spark.databricks.delta.snapshotPartitions", "1")
@@ -95,8 +97,11 @@ public final class SparkPeer {
           ? JSON.createObjectNode()
           : state(path, command.has("at") ? command.get("at").asLong() : -1);
     } catch (Throwable err) {
-      String message = err.toString();
-      return JSON.createObjectNode().put("error", message.substring(0, Math.min(message.length(), 2000)));
+      StringBuilder message = new StringBuilder(err.toString());
+      for (Throwable cause = err.getCause(); cause != null; cause = cause.getCause()) {
+        message.append("; ").append(cause);
+      }
+      return JSON.createObjectNode().put("error", message.substring(0, Math.min(message.length(), 3000)));
     }
   }
 
