@@ -174,7 +174,7 @@ func (q *sequence) compare(a *answer) error {
 		return err
 	}
 	for _, s := range []*delta.Snapshot{ours, fresh.Snapshot()} {
-		if s.Version() != a.Version || s.Schema().String() != columns || columns != q.model.schema.String() {
+		if s.Version() != a.Version || s.Schema().String() != columns || !q.model.sameColumns(s.Schema()) {
 			return &disagreement{fmt.Sprintf("version %d of %s, %s has %d of %s, want %s",
 				s.Version(), s.Schema(), q.peer.name, a.Version, columns, q.model.schema)}
 		}

@@ -29,6 +29,19 @@ func (m *model) with(s *schema.Type, change func(rows map[int64]map[string]any))
 	return out, nil
 }
 
+// added are the columns that came after the first ones.
+func (m *model) added() []schema.Field {
+	return slices.DeleteFunc(slices.Clone(m.schema.Fields), func(f schema.Field) bool { return baseColumns.Index(f.Name) >= 0 })
+}
+
+// sameColumns says whether the model has the columns of s, in any order: deltalake moves partition columns when it adds one.
+func (m *model) sameColumns(s *schema.Type) bool {
+	return len(m.schema.Fields) == len(s.Fields) && !slices.ContainsFunc(s.Fields, func(f schema.Field) bool {
+		own, ok := m.schema.Field(f.Name)
+		return !ok || own.Type.String() != f.Type.String()
+	})
+}
+
 // texts are the rows as the peers and weir print them, sorted.
 func (m *model) texts() ([]string, error) {
 	out := make([]string, 0, len(m.rows))
@@ -162,7 +175,8 @@ func drawRow(r *rand.Rand, s *schema.Type, id int64) map[string]any {
 func (q *sequence) drawSource(evolve bool) *source {
 	s := &source{schema: structOf(baseColumns.Fields...)}
 	if q.model != nil {
-		s.schema = structOf(q.model.schema.Fields[:3+q.r.IntN(len(q.model.schema.Fields)-2)]...)
+		added := q.model.added()
+		s.schema = structOf(append(slices.Clone(baseColumns.Fields), added[:q.r.IntN(len(added)+1)]...)...)
 	}
 	if evolve && q.r.IntN(4) == 0 {
 		c := pick(q.r, newColumns)
