@@ -21,11 +21,6 @@ import (
 	"github.com/weir-dev/weir/ingestor/decode"
 )
 
-const (
-	yes = metav1.ConditionTrue
-	no  = metav1.ConditionFalse
-)
-
 // wants waits for conditions, each as "Type Status Reason", and returns the Pipeline.
 func wants(t *testing.T, p *v1alpha1.Pipeline, phase v1alpha1.Phase, all ...string) *v1alpha1.Pipeline {
 	t.Helper()
@@ -95,7 +90,7 @@ func TestConditionsFollowTheStore(t *testing.T) {
 	}
 	b.away.Store(false)
 	wants(t, p, v1alpha1.PhaseRunning, "Ready True Running", "StorageReachable True PutIfAbsent", "TableCompatible True NoTableYet", "Ingesting True TakingEvents")
-	k.post("clicks", map[string]int{"a": 1})
+	k.post(map[string]int{"a": 1})
 	now = wants(t, p, v1alpha1.PhaseRunning, "TableCompatible True Writable")
 	eventually(t, "figures", func() error {
 		now, _ := get(t, ns, p.Name, new(v1alpha1.Pipeline))
@@ -105,7 +100,7 @@ func TestConditionsFollowTheStore(t *testing.T) {
 		return nil
 	})
 	b.away.Store(true)
-	k.post("clicks", map[string]int{"a": 2})
+	k.post(map[string]int{"a": 2})
 	wants(t, p, v1alpha1.PhaseDegraded, "Ready False Unreachable", "StorageReachable False Unreachable", "Ingesting False CommitsFail", "TableCompatible True Writable")
 	b.away.Store(false)
 	wants(t, p, v1alpha1.PhaseRunning, "Ready True Running", "StorageReachable True PutIfAbsent", "Ingesting True TakingEvents")
@@ -169,7 +164,7 @@ func TestConditionsOfAPipelineThatStopped(t *testing.T) {
 		k := startKubelet(t, ns, recreated{store.NewMemory()}, nil)
 		p := newPipeline(t, ns, "clicks", metricsPort)
 		wants(t, p, v1alpha1.PhaseRunning, "Ready True Running", "TableCompatible True NoTableYet")
-		k.post("clicks", map[string]int{"a": 1})
+		k.post(map[string]int{"a": 1})
 		wants(t, p, v1alpha1.PhaseBlocked, "Ready False Recreated", "TableCompatible False Recreated", "Ingesting False Failed", "StorageReachable True PutIfAbsent")
 	})
 	t.Run("by its policy", func(t *testing.T) {
@@ -179,9 +174,9 @@ func TestConditionsOfAPipelineThatStopped(t *testing.T) {
 		k := startKubelet(t, ns, store.NewMemory(), func(s *ingestor.Settings) { s.Decode.OnMismatch = decode.SuspendPipeline })
 		p := newPipeline(t, ns, "clicks", metricsPort)
 		wants(t, p, v1alpha1.PhaseRunning, "Ready True Running")
-		k.post("clicks", map[string]any{"a": 1})
+		k.post(map[string]any{"a": 1})
 		wants(t, p, v1alpha1.PhaseRunning, "TableCompatible True Writable")
-		k.post("clicks", map[string]any{"a": "x"})
+		k.post(map[string]any{"a": "x"})
 		now := wants(t, p, v1alpha1.PhaseSuspended, "Ready False Suspended", "Ingesting False Suspended")
 		wantEvents(t, now, "Warning Suspended: the pipeline is suspended")
 	})

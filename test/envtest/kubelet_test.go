@@ -46,7 +46,6 @@ type runningPod struct {
 	stop  context.CancelFunc
 	done  chan error
 	doors chan string
-	ready atomic.Bool
 }
 
 var lastAddress atomic.Int32
@@ -74,7 +73,7 @@ func startKubelet(t *testing.T, namespace string, s store.Store, change func(*in
 		cancel()
 		<-done
 		for _, p := range k.pods {
-			p.stop()
+			_ = p.stop() // it may have ended before
 			<-p.done
 		}
 	})
@@ -106,7 +105,7 @@ func (k *kubelet) sync(ctx context.Context) {
 	}
 	for name, p := range k.pods {
 		if !there[name] {
-			p.stop()
+			_ = p.stop() // it may have ended before
 			<-p.done
 			delete(k.pods, name)
 		}
@@ -227,8 +226,8 @@ func probe(ctx context.Context, url string) bool {
 	return res.StatusCode == http.StatusOK
 }
 
-// post sends an event to one of the pods and does not wait for its commit.
-func (k *kubelet) post(pipeline string, event any) {
+// post sends an event for the pipeline clicks to one of the pods and does not wait for its commit.
+func (k *kubelet) post(event any) {
 	k.t.Helper()
 	b, err := json.Marshal(event)
 	if err != nil {
@@ -244,7 +243,7 @@ func (k *kubelet) post(pipeline string, event any) {
 	doors <- url
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(k.t.Context()), 500*time.Millisecond)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/pipelines/"+pipeline+"/events", bytes.NewReader(b))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/pipelines/clicks/events", bytes.NewReader(b))
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -92,9 +92,7 @@ func TestRealData(t *testing.T) {
 		t.Fatal(err)
 	}
 	pairs := []string{"compare", dir, "github-default=github"}
-	for _, name := range made.Sets {
-		pairs = append(pairs, name)
-	}
+	pairs = append(pairs, made.Sets...)
 	out, err := harness.Output(peers.RealData(t.Context(), pairs...))
 	if err != nil {
 		t.Fatal(err)
@@ -190,6 +188,7 @@ var otherwise = map[string][]string{"github": {
 }}
 
 func (c *comparison) check(t *testing.T) {
+	t.Helper()
 	want, got := c.Want, c.Got
 	if got.Rows != want.Rows || got.SHA256 != want.SHA256 {
 		t.Errorf("the table holds %d rows, hash %s; the data has %d, hash %s", got.Rows, got.SHA256, want.Rows, want.SHA256)
