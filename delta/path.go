@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/weir-dev/weir/delta/store"
 )
@@ -149,20 +151,27 @@ func (d *DeletionVector) uniqueID() string {
 	return id
 }
 
-// encodePath encodes a key for an action as java.net.URI does for a path: bytes that need no escape stay. A colon, which
-// may stand in a path, is escaped, since it could pass for the end of a scheme.
+// encodePath encodes a key for an action as java.net.URI does for a path: what needs no escape stays, and that is all beyond
+// ASCII but control and space characters. Spark's VACUUM compares such texts: it deletes a file of the table whose path has
+// letters escaped that Spark would not. A colon, which may stand in a path, is escaped, since it could pass for the end of a
+// scheme.
 func encodePath(key string) string {
 	const plain = "-_.!~*'()/@&=+$,;" // besides letters and digits
 	var b strings.Builder
 	b.Grow(len(key))
-	for i := range len(key) {
-		c := key[i]
+	for len(key) > 0 {
+		c, n := utf8.DecodeRuneInString(key)
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte(plain, c) >= 0:
-			b.WriteByte(c)
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			c < utf8.RuneSelf && strings.IndexByte(plain, byte(c)) >= 0,
+			c >= utf8.RuneSelf && n > 1 && !unicode.IsControl(c) && !unicode.In(c, unicode.Z):
+			b.WriteString(key[:n])
 		default:
-			fmt.Fprintf(&b, "%%%02X", c)
+			for i := range n {
+				fmt.Fprintf(&b, "%%%02X", key[i])
+			}
 		}
+		key = key[n:]
 	}
 	return b.String()
 }

@@ -46,7 +46,12 @@ var goldenPeerRefuses = map[*peer]map[string]string{
 		"type-widening":                            "TypeWidening",
 		"type-widening-nested":                     "TypeWidening",
 	},
-	spark: {},
+	spark: {
+		"canonicalized-paths-normal-a":  "DELTA_READ_TABLE_WITHOUT_COLUMNS",
+		"canonicalized-paths-normal-b":  "DELTA_READ_TABLE_WITHOUT_COLUMNS",
+		"canonicalized-paths-special-a": "DELTA_READ_TABLE_WITHOUT_COLUMNS",
+		"canonicalized-paths-special-b": "DELTA_READ_TABLE_WITHOUT_COLUMNS",
+	},
 }
 
 // goldenTables are the tables that the Delta project wrote with Spark for the tests of its readers: the directories, and
