@@ -24,7 +24,7 @@ func TestChildren(t *testing.T) {
 		p.Spec.Scaling.Min = new(int32(3))
 		p.Spec.Template.NodeSelector = map[string]string{"disk": "fast"}
 	})
-	waitFor(t, p, metav1.ConditionFalse, "PodsStarting")
+	waitStarting(t, p)
 	for name, o := range map[string]client.Object{
 		"clicks": new(corev1.ConfigMap), "clicks ": new(corev1.Service), "clicks-client": new(corev1.Service),
 		"clicks  ": new(corev1.ServiceAccount), "clicks   ": new(policyv1.PodDisruptionBudget), "clicks    ": new(appsv1.Deployment),

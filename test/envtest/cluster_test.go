@@ -299,17 +299,16 @@ func wantCondition(p *v1alpha1.Pipeline, typ string, status metav1.ConditionStat
 	return nil
 }
 
-// waitFor waits until the condition Ready of the Pipeline is so, and returns the Pipeline.
-func waitFor(t *testing.T, p *v1alpha1.Pipeline, status metav1.ConditionStatus, reason string) *v1alpha1.Pipeline {
+// waitStarting waits until the Pipeline is not Ready because its pods start.
+func waitStarting(t *testing.T, p *v1alpha1.Pipeline) {
 	t.Helper()
-	var now *v1alpha1.Pipeline
-	eventually(t, p.Name, func() (err error) {
-		if now, err = get(t, p.Namespace, p.Name, new(v1alpha1.Pipeline)); err != nil {
+	eventually(t, p.Name, func() error {
+		now, err := get(t, p.Namespace, p.Name, new(v1alpha1.Pipeline))
+		if err != nil {
 			return err
 		}
-		return wantCondition(now, v1alpha1.ConditionReady, status, reason)
+		return wantCondition(now, v1alpha1.ConditionReady, metav1.ConditionFalse, "PodsStarting")
 	})
-	return now
 }
 
 // kubectl runs the one that came with the control plane.

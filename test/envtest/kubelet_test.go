@@ -73,8 +73,8 @@ func startKubelet(t *testing.T, namespace string, s store.Store, change func(*in
 		cancel()
 		<-done
 		for _, p := range k.pods {
-			_ = p.stop() // it may have ended before
-			<-p.done
+			p.stop()
+			<-p.done //nolint:errcheck // how it ended does not matter
 		}
 	})
 	return k
@@ -105,8 +105,8 @@ func (k *kubelet) sync(ctx context.Context) {
 	}
 	for name, p := range k.pods {
 		if !there[name] {
-			_ = p.stop() // it may have ended before
-			<-p.done
+			p.stop()
+			<-p.done //nolint:errcheck // how it ended does not matter
 			delete(k.pods, name)
 		}
 	}

@@ -22,7 +22,7 @@ func TestOperatorUpgrade(t *testing.T) {
 	ns := newNamespace(t)
 	old := startOperator(t, ns, nil)
 	p := newPipeline(t, ns, "clicks", nil)
-	waitFor(t, p, metav1.ConditionFalse, "PodsStarting")
+	waitStarting(t, p)
 	old.stop()
 	before, err := get(t, ns, "clicks", new(appsv1.Deployment))
 	if err != nil {
@@ -66,17 +66,17 @@ func TestStandby(t *testing.T) {
 	elect := func(_ *rest.Config, o *controllers.Options) { o.LeaderElection, o.LeaseNamespace = true, ns }
 	first := startOperator(t, ns, elect)
 	p := newPipeline(t, ns, "clicks", nil)
-	waitFor(t, p, metav1.ConditionFalse, "PodsStarting")
+	waitStarting(t, p)
 	second := startOperator(t, ns, elect)
 	newPipeline(t, ns, "orders", nil)
-	waitFor(t, &v1alpha1.Pipeline{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "orders", Generation: 1}}, metav1.ConditionFalse, "PodsStarting")
+	waitStarting(t, &v1alpha1.Pipeline{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "orders", Generation: 1}})
 	if n := second.api.writes.Load(); n != 0 {
 		t.Errorf("the one that waits made %d writes: %q", n, second.api.last(n))
 	}
 	first.stop()
 	began := time.Now()
 	third := newPipeline(t, ns, "visits", nil)
-	waitFor(t, third, metav1.ConditionFalse, "PodsStarting")
+	waitStarting(t, third)
 	t.Logf("the second took over %v after the first went", time.Since(began).Round(10*time.Millisecond))
 	if _, err := get(t, ns, "weir-operator", new(coordinationv1.Lease)); err != nil {
 		t.Error(err)
