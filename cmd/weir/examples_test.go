@@ -57,6 +57,9 @@ printf 'cases:\n- name: a case\n  given: [{user: ada}]\n  expect: [{user: ada}]\
 		line = strings.Replace(line, "weir.example:7000 --pipeline orders", "localhost:7000 --pipeline events", 1)
 		line = strings.Replace(line, "weir://events-headless:", "weir://localhost:", 1)
 		line = withoutTarget.ReplaceAllString(line, "$0 --to localhost:7000")
+		if strings.HasPrefix(line, "weir tap ") && !strings.Contains(line, "--metrics") {
+			line += " --metrics localhost:9090"
+		}
 		line = ports.replacer().Replace(line)
 		fmt.Fprintf(&script, "echo '$' %q\n%s\n", line, line)
 		ran++
