@@ -11,7 +11,7 @@ type StorageSpec struct {
 	Endpoint string `json:"endpoint,omitempty"`
 
 	// Region of an s3:// bucket, such as eu-central-1. Default: AWS_REGION or AWS_DEFAULT_REGION of the environment, the
-	// region of the AWS profile, or else us-east-1.
+	// region of the AWS profile, or else where the bucket is; us-east-1 with an endpoint of your own.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9-]*$`
