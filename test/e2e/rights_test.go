@@ -9,11 +9,6 @@ import (
 	"testing"
 )
 
-// rare are rights that are needed and do not show here.
-var rare = map[string]string{
-	"patch events.k8s.io/events": "an event that repeats before the Pipeline has changed is counted in its series",
-}
-
 // testRights holds what the operator asked the API server for while the other tests ran against its roles: nothing was
 // refused, and there is no right that was not used. So a rule that is taken away fails this test, and so does one too
 // many.
@@ -30,7 +25,7 @@ func (c *cluster) testRights(t *testing.T) {
 	slices.Sort(granted)
 	granted = slices.Compact(granted)
 	for _, g := range granted {
-		if !used[g] && rare[g] == "" {
+		if !used[g] {
 			t.Errorf("the operator may, but did not: %s", g)
 		}
 	}
