@@ -45,7 +45,7 @@ func (s *Settings) decoder(table *decode.Schema) *transform.Decoder {
 // Table is where a flusher writes to; *commit.Local is one.
 type Table interface {
 	commit.Committer
-	Write(ctx context.Context, s *schema.Type, batches []*column.Batch) ([]delta.Add, error)
+	Write(ctx context.Context, sub *commit.Submission, batches []*column.Batch) error
 	Schema() *schema.Type
 	Version() int64
 }
@@ -346,12 +346,11 @@ func (f *Flusher) fill(ctx context.Context, sub *commit.Submission, s *schema.Ty
 		sub.Source = batches
 		return nil
 	}
-	files, err := f.table.Write(ctx, s, batches)
-	if err != nil {
+	if err := f.table.Write(ctx, sub, batches); err != nil {
 		return err
 	}
-	sub.Files, sub.Bytes = files, 0
-	for _, add := range files {
+	sub.Bytes = 0
+	for _, add := range sub.Files {
 		sub.Bytes += add.Size
 	}
 	return nil

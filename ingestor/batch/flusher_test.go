@@ -35,7 +35,7 @@ func (t *table) Open(context.Context, commit.OpenRequest) (commit.Opened, error)
 }
 func (t *table) Leave(event.StreamID) {}
 
-func (t *table) Write(_ context.Context, s *schema.Type, batches []*column.Batch) ([]delta.Add, error) {
+func (t *table) Write(_ context.Context, sub *commit.Submission, batches []*column.Batch) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.rows = nil
@@ -45,7 +45,8 @@ func (t *table) Write(_ context.Context, s *schema.Type, batches []*column.Batch
 			t.rows = append(t.rows, b.Row(i))
 		}
 	}
-	return []delta.Add{{Path: fmt.Sprint("file-", t.writes), Size: 1}}, nil
+	sub.Files = []delta.Add{{Path: fmt.Sprint("file-", t.writes), Size: 1}}
+	return nil
 }
 
 func (t *table) Submit(ctx context.Context, s *commit.Submission) (commit.Verdict, error) {

@@ -54,9 +54,11 @@ type Submission struct {
 	Files  []delta.Add     // may be empty: every record of the ranges was rejected
 	Source []*column.Batch // instead of Files for a table that is merged
 	Schema *schema.Type    // of the files or the source
-	Ranges []Range
-	Rows   int64
-	Bytes  int64 // of the files
+	// Constraints of the table that the rows of the files were checked against.
+	Constraints string
+	Ranges      []Range
+	Rows        int64
+	Bytes       int64 // of the files
 
 	tried bool // Submit was called before and failed: the files may be in the table already
 }

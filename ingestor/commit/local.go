@@ -26,7 +26,8 @@ type Settings struct {
 	ChangeFeed  bool   // the table has a change data feed, from the first commit of this process on
 }
 
-// Local is the committer of a table in the owner's process. Submit is called by one goroutine, Open and Leave by any.
+// Local is the committer of a table in the owner's process. Its methods may be called by any goroutine, Write and Submit of one
+// submission by one at a time.
 type Local struct {
 	set     Settings
 	streams streams
@@ -34,8 +35,6 @@ type Local struct {
 
 	working atomic.Int32  // calls of Write and Submit that are under way
 	turn    chan struct{} // holds one token; who has it commits a merge, or work that could conflict with one
-
-	constraints string // of the table when the files were written; only for Write and Submit
 }
 
 // NewLocal opens the table, if there is one; without one it is made by the first submission that holds a file.
@@ -98,23 +97,24 @@ func (l *Local) Open(ctx context.Context, r OpenRequest) (Opened, error) {
 // Leave implements [Committer].
 func (l *Local) Leave(id event.StreamID) { l.streams.leave(id) }
 
-// Write writes the files of a submission under schema s, creating the table if this is its first data.
-func (l *Local) Write(ctx context.Context, s *schema.Type, batches []*column.Batch) ([]delta.Add, error) {
+// Write writes the files of sub under its schema, creating the table if this is its first data.
+func (l *Local) Write(ctx context.Context, sub *Submission, batches []*column.Batch) error {
 	l.working.Add(1)
 	defer l.working.Add(-1)
 	if l.table.Load() == nil {
-		if err := l.create(ctx, s); err != nil {
-			return nil, err
+		if err := l.create(ctx, sub.Schema); err != nil {
+			return err
 		}
 	}
 	t := l.table.Load()
 	by := t.Snapshot().PartitionColumns()
-	l.constraints = t.Snapshot().Constraints()
-	adds, err := t.WriteData(ctx, withPartitions(s, by), by, batches, l.set.Parquet)
+	sub.Constraints = t.Snapshot().Constraints()
+	adds, err := t.WriteData(ctx, withPartitions(sub.Schema, by), by, batches, l.set.Parquet)
 	if err != nil {
-		return nil, fmt.Errorf("write data files: %w", err)
+		return fmt.Errorf("write data files: %w", err)
 	}
-	return adds, nil
+	sub.Files = adds
+	return nil
 }
 
 func (l *Local) create(ctx context.Context, s *schema.Type) error {
@@ -211,12 +211,12 @@ func (l *Local) build(snap *delta.Snapshot, s *Submission) (*delta.Transaction, 
 	if err != nil { // a column of the files has another type in the table
 		return nil, &newerSchema{table}
 	}
-	if snap.Constraints() != l.constraints { // the rows were not checked against what holds now
+	if snap.Constraints() != s.Constraints { // the rows were not checked against what holds now
 		return nil, &newerSchema{table}
 	}
 	tx := &delta.Transaction{
 		Adds:        s.Files,
-		Constraints: l.constraints,
+		Constraints: s.Constraints,
 		Operation:   "WRITE",
 		Parameters:  map[string]any{"mode": "Append", "partitionBy": snap.PartitionColumns()},
 		BlindAppend: true,

@@ -38,11 +38,11 @@ func newLocal(t *testing.T, st store.Store, partitionBy ...string) *Local {
 // write writes b and returns its submission.
 func write(t *testing.T, l *Local, b *column.Batch) *Submission {
 	t.Helper()
-	files, err := l.Write(t.Context(), b.Schema, []*column.Batch{b})
-	if err != nil {
+	s := &Submission{Schema: b.Schema, Rows: int64(b.Rows)}
+	if err := l.Write(t.Context(), s, []*column.Batch{b}); err != nil {
 		t.Fatal(err)
 	}
-	return &Submission{Files: files, Schema: b.Schema, Rows: int64(b.Rows)}
+	return s
 }
 
 func submit(t *testing.T, l *Local, s *Submission) Verdict {

@@ -190,10 +190,14 @@ func TestPodsComeAndGo(t *testing.T) {
 	dns.Answer("127.0.0.1", "127.0.0.3", "127.0.0.4")
 	p.sendFor(t, 7*time.Second) // until the new one is known, and its slow start
 	flush(t, s)
-	before := acked(s)
-	p.sendFor(t, 3*time.Second)
-	flush(t, s)
-	shares, ratio = since(before, acked(s), pod(1), pod(3), pod(4))
+	for range 6 { // slow start is over when it is over: how soon depends on the machine
+		before := acked(s)
+		p.sendFor(t, 3*time.Second)
+		flush(t, s)
+		if shares, ratio = since(before, acked(s), pod(1), pod(3), pod(4)); ratio <= 1.2 {
+			break
+		}
+	}
 	t.Logf("with a new pod in place of the killed one: %v, max/min %.3f", shares, ratio)
 	if ratio > 1.2 {
 		t.Errorf("shares %v with a new pod", shares)
