@@ -161,11 +161,11 @@ func TestPartitionPaths(t *testing.T) {
 	for _, a := range adds {
 		byValue[a.PartitionValues["day"]] = a.Path[:strings.LastIndexByte(a.Path, '/')]
 	}
-	null := "/ü=__HIVE_DEFAULT_PARTITION__"
+	null := "/%25C3%25BC=__HIVE_DEFAULT_PARTITION__"
 	want := map[string]string{
 		"a b/c%":                 "day=a%20b%252Fc%2525" + null,
 		"":                       "day=__HIVE_DEFAULT_PARTITION__" + null, // the empty string is null
-		strings.Repeat("é", 300): "day=" + strings.Repeat("é", 98) + null,
+		strings.Repeat("é", 300): "day=" + strings.Repeat("%25C3%25A9", 32) + "%25C3" + null,
 	}
 	if d := cmp.Diff(want, byValue); d != "" {
 		t.Errorf("directories (-want +got):\n%s", d)
@@ -176,14 +176,13 @@ func TestPartitionPaths(t *testing.T) {
 	}
 }
 
-// TestPathsAreSparks: the paths in the log are, to the byte, those that Spark writes for the same partition value. Its VACUUM
-// compares them as texts, so it deleted files of the table that said %C3%A9 where Spark says é.
-func TestPathsAreSparks(t *testing.T) {
+// TestPathsHaveOneSpelling: what is not ASCII is escaped in the directory's name already, so that everyone spells the path
+// in the log alike. Spark's VACUUM deleted files whose path said %C3%A9, deltalake's OPTIMIZE left those that said é.
+func TestPathsHaveOneSpelling(t *testing.T) {
 	s := structOf(field("id", schema.Long), field("p", schema.String))
 	table := create(t, store.NewMemory(), delta.CreateOptions{Schema: s, PartitionColumns: []string{"p"}})
 	for value, want := range map[string]string{
-		"é": "é", "日本語": "日本語", "\U0001F600": "\U0001F600", "e\u0301": "e\u0301", "\ufffd": "\ufffd", "a/b %": "a%252Fb%20%2525",
-		"\u00a0": "%C2%A0", "\u0085": "%C2%85", "\u2028": "%E2%80%A8", "\u3000": "%E3%80%80", "\u200b": "\u200b",
+		"x": "x", "é": "%25C3%25A9", "日": "%25E6%2597%25A5", "e\u0301": "e%25CC%2581", "\u00a0": "%25C2%25A0", "a/b %": "a%252Fb%20%2525",
 	} {
 		b := columntest.Build(s, []map[string]any{{"id": int64(1), "p": value}})
 		got, _, _ := strings.Cut(write(t, table, b)[0].Path, "/")

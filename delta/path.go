@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/weir-dev/weir/delta/store"
@@ -151,38 +150,34 @@ func (d *DeletionVector) uniqueID() string {
 	return id
 }
 
-// encodePath encodes a key for an action as java.net.URI does for a path: what needs no escape stays, and that is all beyond
-// ASCII but control and space characters. Spark's VACUUM compares such texts: it deletes a file of the table whose path has
-// letters escaped that Spark would not. A colon, which may stand in a path, is escaped, since it could pass for the end of a
-// scheme.
+// encodePath encodes a key for an action as java.net.URI does for a path: bytes that need no escape stay. A colon, which
+// may stand in a path, is escaped, since it could pass for the end of a scheme.
 func encodePath(key string) string {
 	const plain = "-_.!~*'()/@&=+$,;" // besides letters and digits
 	var b strings.Builder
 	b.Grow(len(key))
-	for len(key) > 0 {
-		c, n := utf8.DecodeRuneInString(key)
+	for i := range len(key) {
+		c := key[i]
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
-			c < utf8.RuneSelf && strings.IndexByte(plain, byte(c)) >= 0,
-			c >= utf8.RuneSelf && n > 1 && !unicode.IsControl(c) && !unicode.In(c, unicode.Z):
-			b.WriteString(key[:n])
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte(plain, c) >= 0:
+			b.WriteByte(c)
 		default:
-			for i := range n {
-				fmt.Fprintf(&b, "%%%02X", key[i])
-			}
+			fmt.Fprintf(&b, "%%%02X", c)
 		}
-		key = key[n:]
 	}
 	return b.String()
 }
 
 // escapeHive escapes a partition column's name or value for a directory name, as Hive and Spark do: control characters
-// and what a file system or the form name=value could misread, as %XX.
+// and what a file system or the form name=value could misread, as %XX. Beyond that it escapes all that is not ASCII, so
+// that the path in the log has one spelling. Two would not do: Spark spells é as it is, and its VACUUM deletes a file of
+// the table that the log spells %C3%A9; deltalake spells it %C3%A9, and its OPTIMIZE does not take out of the table a file
+// that the log spells é.
 func escapeHive(s string) string {
 	const special = "\"#%'*/:=?\\\x7f{[]^"
 	var b strings.Builder
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || strings.IndexByte(special, c) >= 0 {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || strings.IndexByte(special, c) >= 0 {
 			fmt.Fprintf(&b, "%%%02X", c)
 			continue
 		}
@@ -206,8 +201,10 @@ func partitionDir(columns []string, values PartitionValues) string {
 		}
 		name := escapeHive(c) + "=" + value
 		if len(name) > maxName {
-			name = strings.ToValidUTF8(name[:maxName], "")
-			name = strings.TrimRight(name, "%0123456789ABCDEF")
+			name = name[:maxName]
+			if i := strings.LastIndexByte(name, '%'); i > maxName-3 { // half an escape
+				name = name[:i]
+			}
 		}
 		b.WriteString(name)
 		b.WriteByte('/')
