@@ -335,7 +335,9 @@ func (e *tombstoneEdit) writeList(ctx context.Context) error {
 	if e.id != 0 {
 		e.obsolete(tombstoneListKey(e.id))
 	}
-	e.next = max(e.now.UnixMilli()<<20|rand.Int64N(1<<20), e.id+1)
+	// Random above the last one too: merges of one base that are as fast as the clock, or whose clock is behind that of who
+	// was before, would take the same number.
+	e.next = max(e.now.UnixMilli()<<20, e.id+1) + rand.Int64N(1<<20)
 	data, err := json.Marshal(e.list)
 	if err != nil {
 		return fmt.Errorf("write tombstones: %w", err)
