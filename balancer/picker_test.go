@@ -3,6 +3,7 @@ package balancer
 import (
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,7 +21,15 @@ func candidates(n int) []*Candidate {
 	return all
 }
 
-func seeded(seed uint64) func() uint64 { return rand.New(rand.NewPCG(seed, seed)).Uint64 }
+func seeded(seed uint64) func() uint64 {
+	var mu sync.Mutex // guards r: a pool draws from several goroutines
+	r := rand.New(rand.NewPCG(seed, seed))
+	return func() uint64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.Uint64()
+	}
+}
 
 // I12: what is not usable is never picked, and what is usable is found.
 // I14: the same bits make the same picks.

@@ -34,7 +34,7 @@ type Options struct {
 	DrainWait  time.Duration // for what is pending on a pod that left the cluster; default 30 s
 	MaxPods    int           // connections at most; default 12
 	Policy     Policy        // default [P2C]
-	Random     func() uint64 // default math/rand/v2
+	Random     func() uint64 // 64 random bits, from any goroutine; default math/rand/v2
 	Stats      *Stats        // nil: not kept
 }
 

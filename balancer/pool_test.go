@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +24,7 @@ type site struct {
 	servers map[string]*siteServer
 	answer  []Endpoint
 	fail    error
-	asked   int
+	asked   atomic.Int64
 	dials   []time.Time
 }
 
@@ -36,7 +37,7 @@ type siteServer struct {
 func (s *site) Resolve(context.Context) ([]Endpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
+	s.asked.Add(1)
 	return s.answer, s.fail
 }
 
@@ -192,10 +193,10 @@ func TestEmptyAnswers(t *testing.T) {
 	onSite(t, []string{"a", "b"}, Options{Stats: stats}, func(t *testing.T, s *site, p *Pool) {
 		for _, err := range []error{nil, errors.New("server misbehaving")} {
 			s.announce(err)
-			before := s.asked
+			before := s.asked.Load()
 			time.Sleep(time.Minute) //nolint:forbidigo // fake time
 			expect(t, p, map[string]State{"a": Ready, "b": Ready})
-			if n := s.asked - before; n < 8 || n > 60 {
+			if n := s.asked.Load() - before; n < 8 || n > 60 {
 				t.Errorf("asked %d times in a minute", n)
 			}
 		}
