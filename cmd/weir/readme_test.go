@@ -179,6 +179,10 @@ func normal(s string) string {
 	return strings.TrimSpace(s)
 }
 
+// leave ends Python after a block that has run to its end: the interpreter's own way out sometimes aborts in a thread of the
+// packages, after all was done.
+const leave = "\nimport os, sys\nsys.stdout.flush()\nos._exit(0)\n"
+
 // readmePython runs the python blocks on the table of the tour.
 func readmePython(t *testing.T, dir string, all []block) {
 	t.Helper()
@@ -193,7 +197,7 @@ func readmePython(t *testing.T, dir string, all []block) {
 		}
 		ran++
 		t.Run(fmt.Sprintf("line %d", b.line), func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), python, "-c", b.text)
+			cmd := exec.CommandContext(t.Context(), python, "-c", b.text+leave)
 			cmd.Dir = dir
 			out, err := harness.Output(cmd)
 			if err != nil && strings.Contains(err.Error(), "ModuleNotFoundError") && os.Getenv("WEIR_REQUIRE_PEERS") == "" {

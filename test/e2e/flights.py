@@ -87,3 +87,5 @@ def compare(ndjson, uri, endpoint):
 
 if __name__ == "__main__":
     {"make": make, "put": put, "compare": compare}[sys.argv[1]](*sys.argv[2:])
+    sys.stdout.flush()
+    os._exit(0)  # the interpreter's own way out sometimes aborts in a thread of the reader

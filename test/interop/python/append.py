@@ -10,6 +10,7 @@ import sys
 import time
 
 import pyarrow as pa
+from leave import leave
 from deltalake import CommitProperties, write_deltalake
 
 SCHEMA = pa.schema([("id", pa.int64()), ("writer", pa.string())])
@@ -30,3 +31,4 @@ def main(table, commits, rows, first, seconds):
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    leave()
