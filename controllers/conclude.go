@@ -66,10 +66,12 @@ func conclude(s *snapshot) v1alpha1.PipelineStatus {
 
 // figures takes those that change while events flow.
 func (s *snapshot) figures(st *v1alpha1.PipelineStatus) {
-	st.RecordsPerSecond = 0
+	if len(s.reports.byPod) > 0 || st.RecordsPerSecond != nil {
+		st.RecordsPerSecond = new(int64(0))
+	}
 	limits := map[string]bool{}
 	for _, r := range s.reports.byPod {
-		st.RecordsPerSecond += r.perSecond
+		*st.RecordsPerSecond += r.perSecond
 		if r.Version >= 0 && (st.TableVersion == nil || r.Version > *st.TableVersion) {
 			st.TableVersion = new(r.Version)
 		}

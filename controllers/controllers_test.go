@@ -234,7 +234,7 @@ func TestSomePodsFail(t *testing.T) {
 		}},
 	}
 	st := conclude(s)
-	if st.Phase != v1alpha1.PhaseDegraded || st.RecordsPerSecond != 7 || *st.TableVersion != 7 || st.LimitedBy != "commit" || st.Pods != "2/2" {
+	if st.Phase != v1alpha1.PhaseDegraded || *st.RecordsPerSecond != 7 || *st.TableVersion != 7 || st.LimitedBy != "commit" || st.Pods != "2/2" {
 		t.Errorf("%+v", st)
 	}
 	got := map[string]string{}

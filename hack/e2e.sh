@@ -34,6 +34,7 @@ CGO_ENABLED=0 go -C test/peers/s3server build -trimpath -o "$dir/s3server" .
 go run ./hack/image -name weir.test/s3server:1 -o "$dir/s3server.tar" "$dir/s3server" >/dev/null
 images=("$dir"/weir-v1.tar "$dir"/weir-v2.tar "$dir"/sender.tar "$dir"/s3server.tar)
 
+ln -sf weir "$dir/v1/kubectl-weir"
 go test -c -o "$dir/e2e.test" ./test/e2e
 export WEIR_E2E_DIR=$dir WEIR_E2E_ROOT=$root WEIR_PYTHON=$python PATH=$dir/v1:$bin:$PATH
 test=("$dir/e2e.test" -test.v -test.timeout 15m "$@")

@@ -28,9 +28,9 @@ type PipelineStatus struct {
 	// +optional
 	Selector string `json:"selector,omitempty"`
 
-	// Records committed a second, over the last commits of every pod. At most 15 s old.
+	// Records taken in a second, by all pods. At most 15 s old; not set before a pod has reported.
 	// +optional
-	RecordsPerSecond int64 `json:"recordsPerSecond,omitempty"`
+	RecordsPerSecond *int64 `json:"recordsPerSecond,omitempty"`
 
 	// Newest version of the table that a pod has committed or read; not set before the table exists. At most 15 s old.
 	// +optional

@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	toolswatch "k8s.io/client-go/tools/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/api/v1alpha1"
@@ -66,7 +69,7 @@ func getPipelines(ctx context.Context, v view, o getOptions, names []string) err
 	}
 	for _, n := range names {
 		if !slices.ContainsFunc(chosen, func(p v1alpha1.Pipeline) bool { return p.Name == n }) {
-			return fmt.Errorf("there is no Pipeline %s in namespace %s: weir get --all-namespaces lists all", n, ns)
+			return noPipeline(n, ns)
 		}
 	}
 	if err := v.pipelines(o, chosen, ns); err != nil || !o.watch {
@@ -75,30 +78,39 @@ func getPipelines(ctx context.Context, v view, o getOptions, names []string) err
 	return watchPipelines(ctx, v, c, o, ns, names, list.ResourceVersion)
 }
 
-// watchPipelines prints a line for every change until ctx is done.
+// watchPipelines prints a line for every change until ctx is done. An API server ends a watch after a while; the next one goes
+// on where it ended.
 func watchPipelines(ctx context.Context, v view, c client.WithWatch, o getOptions, ns string, names []string, from string) error {
-	w, err := c.Watch(ctx, new(v1alpha1.PipelineList), client.InNamespace(ns), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: from}})
+	w, err := toolswatch.NewRetryWatcherWithContext(ctx, from, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			return c.Watch(ctx, new(v1alpha1.PipelineList), client.InNamespace(ns), &client.ListOptions{Raw: &options})
+		},
+	})
 	if err != nil {
 		return clusterError(err)
 	}
 	defer w.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case e, open := <-w.ResultChan():
-			if !open {
-				return nil // the API server ends a watch after a while
-			}
-			p, ok := e.Object.(*v1alpha1.Pipeline)
-			if !ok || e.Type == watch.Bookmark || len(names) > 0 && !slices.Contains(names, p.Name) {
-				continue
-			}
-			if err := v.pipelineLine(o, p); err != nil {
-				return err
-			}
+	for e := range w.ResultChan() { // it is closed when ctx is done
+		if e.Type == watch.Error {
+			return clusterError(apierrors.FromObject(e.Object))
+		}
+		p, ok := e.Object.(*v1alpha1.Pipeline)
+		if !ok || len(names) > 0 && !slices.Contains(names, p.Name) {
+			continue
+		}
+		if err := v.pipelineLine(o, p); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+func noPipeline(name, ns string) error {
+	where := "any namespace"
+	if ns != "" {
+		where = "namespace " + ns
+	}
+	return fmt.Errorf("there is no Pipeline %s in %s: weir get --all-namespaces lists all", name, where)
 }
 
 func (v view) pipelines(o getOptions, all []v1alpha1.Pipeline, ns string) error {
@@ -150,19 +162,36 @@ func (o *getOptions) row(p *v1alpha1.Pipeline) []string {
 	if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady); c != nil {
 		ready, message = string(c.Status), c.Message
 	}
-	version := ""
-	if s.TableVersion != nil {
-		version = strconv.FormatInt(*s.TableVersion, 10)
-	}
-	row := []string{p.Name, ready, string(s.Phase), s.Pods, strconv.FormatInt(s.RecordsPerSecond, 10), version, age(p.CreationTimestamp)}
+	row := []string{p.Name, ready, string(s.Phase), s.Pods, figure(s.RecordsPerSecond), figure(s.TableVersion), age(p.CreationTimestamp)}
 	if o.all {
 		row = slices.Insert(row, 0, p.Namespace)
 	}
-	if d := p.Spec.Sink.Delta; o.wide && d != nil {
-		row = append(row, string(d.Mode), d.URI, message)
+	if o.wide {
+		d := deltaSink(p)
+		row = append(row, string(d.Mode), d.URI, clip(message, maxMessage))
 	}
 	return row
 }
+
+// figure is empty as long as it is not known.
+func figure(n *int64) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.FormatInt(*n, 10)
+}
+
+// deltaSink is that of p; an empty one for a Pipeline that a newer version of weir made, with a sink that this one does not
+// know.
+func deltaSink(p *v1alpha1.Pipeline) v1alpha1.DeltaSink {
+	if p.Spec.Sink.Delta == nil {
+		return v1alpha1.DeltaSink{}
+	}
+	return *p.Spec.Sink.Delta
+}
+
+// maxMessage bounds the message of a condition on a line, in characters. What pods and stores said is in it.
+const maxMessage = 1000
 
 func age(t metav1.Time) string { return duration.HumanDuration(time.Since(t.Time)) }
 
@@ -186,7 +215,7 @@ func (k *kubeconfig) client() (client.WithWatch, string, error) {
 // clusterError says what to do about a cluster that knows no Pipelines.
 func clusterError(err error) error {
 	if meta.IsNoMatchError(err) {
-		return fmt.Errorf("the cluster knows no Pipelines: weir install --dry-run prints what it needs: %w", err)
+		return fmt.Errorf("the cluster knows no Pipelines: weir install makes it know them: %w", err)
 	}
 	return fmt.Errorf("cluster: %w", err)
 }

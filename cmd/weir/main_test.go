@@ -8,5 +8,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"weir": func() { os.Exit(runMain()) }})
+	testscript.Main(m, map[string]func(){"weir": start, "kubectl-weir": start})
 }
+
+func start() { os.Exit(runMain()) }

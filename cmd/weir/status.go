@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -54,6 +55,9 @@ func showStatus(ctx context.Context, v view, k kubeconfig, name string) error {
 	}
 	var p v1alpha1.Pipeline
 	if err := c.Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, &p); err != nil {
+		if apierrors.IsNotFound(err) {
+			return noPipeline(name, ns)
+		}
 		return clusterError(err)
 	}
 	conf, err := k.load()
@@ -75,25 +79,34 @@ func showStatus(ctx context.Context, v view, k kubeconfig, name string) error {
 
 func (v view) summary(p *v1alpha1.Pipeline) error {
 	s := &p.Status
-	version := "no version yet"
-	if s.TableVersion != nil {
-		version = "version " + strconv.FormatInt(*s.TableVersion, 10)
+	if s.ObservedGeneration == 0 && s.Phase == "" {
+		_, err := fmt.Fprintf(v.out, "%s/%s  no status yet: does the operator run, and watch this namespace?\n", p.Namespace, p.Name)
+		return err
 	}
-	limit := ""
+	version, rate, limit := "no version yet", "", ""
+	if s.TableVersion != nil {
+		version = "version " + figure(s.TableVersion)
+	}
+	if s.RecordsPerSecond != nil {
+		rate = ", " + figure(s.RecordsPerSecond) + " records/s"
+	}
 	if s.LimitedBy != "" {
 		limit = ", limited by " + s.LimitedBy
 	}
-	_, err := fmt.Fprintf(v.out, "%s/%s  %s, %s pods, %d records/s%s\n%s, %s\n", p.Namespace, p.Name, s.Phase, s.Pods, s.RecordsPerSecond, limit,
-		p.Spec.Sink.Delta.URI, version)
+	_, err := fmt.Fprintf(v.out, "%s/%s  %s, %s pods%s%s\n%s, %s\n", p.Namespace, p.Name, s.Phase, s.Pods, rate, limit,
+		deltaSink(p).URI, version)
 	return err
 }
 
 func (v view) conditions(p *v1alpha1.Pipeline) error {
+	if len(p.Status.Conditions) == 0 {
+		return nil
+	}
 	fmt.Fprintln(v.out)
 	return v.columns(func(w io.Writer) {
 		fmt.Fprintln(w, "CONDITION\tSTATUS\tREASON\tSINCE\tMESSAGE")
 		for _, c := range p.Status.Conditions {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Type, c.Status, c.Reason, age(c.LastTransitionTime), c.Message)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Type, c.Status, c.Reason, age(c.LastTransitionTime), clip(c.Message, maxMessage))
 		}
 	})
 }
@@ -109,7 +122,7 @@ func (v view) podTable(pods []podAnswer) error {
 			if s := p.Status; s != nil {
 				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", p.Pod, s.State, s.Streams, s.Accepted, s.Committed, s.Rejected, s.InFlight, s.Version, s.LimitedBy)
 			} else {
-				fmt.Fprintf(w, "%s\tnot reached: %s\n", p.Pod, p.Error)
+				fmt.Fprintf(w, "%s\tnot reached: %s\n", p.Pod, clip(p.Error, maxMessage))
 			}
 		}
 	})

@@ -120,8 +120,14 @@ func (c *cluster) show(t *testing.T, namespace, name string) {
 		{"kubectl", "-n", namespace, "get", "wpl"},
 		{"kubectl", "-n", namespace, "get", "wpl", "-o", "wide"},
 		{"kubectl", "explain", "wpl.spec.sink"},
+		{"weir", "status", name, "-n", namespace},
+		{"kubectl", "weir", "get", "-n", namespace}, // the same program, found as kubectl-weir
 		{"kubectl", "-n", namespace, "get", "all"},
 	} {
-		t.Logf("$ %s\n%s", strings.Join(args, " "), c.run(t, args[0], args[1:]...))
+		out := c.run(t, args[0], args[1:]...)
+		t.Logf("$ %s\n%s", strings.Join(args, " "), out)
+		if strings.Contains(out, "not reached") || !strings.Contains(out, name) && args[1] != "explain" {
+			t.Errorf("%s does not show the Pipeline and its pods", strings.Join(args, " "))
+		}
 	}
 }
