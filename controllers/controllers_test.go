@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"path"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,7 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/api/strict"
@@ -247,5 +250,68 @@ func TestSomePodsFail(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestTempDir: a pod has room for temporary files, bounded by the size of the files it sorts, unless the user's volume is
+// there.
+func TestTempDir(t *testing.T) {
+	for name, tt := range map[string]struct {
+		target, mount, limit string
+	}{
+		"usual":         {"", "", "1Gi"},
+		"large files":   {"1Gi", "/data", "8Gi"},
+		"of the user":   {"", "/tmp/", ""},
+		"below the own": {"16Mi", "/tmp/lake", "128Mi"},
+	} {
+		p := &v1alpha1.Pipeline{Spec: v1alpha1.PipelineSpec{Sink: v1alpha1.SinkSpec{Delta: &v1alpha1.DeltaSink{URI: "s3://l/p"}}}}
+		if tt.target != "" {
+			p.Spec.Sink.Delta.Maintenance.TargetFileSize = new(resource.MustParse(tt.target))
+		}
+		if tt.mount != "" {
+			p.Spec.Template.Volumes = []v1alpha1.Volume{{Name: "v", MountPath: tt.mount}}
+		}
+		v1alpha1.SetDefaults(p)
+		spec, limit, mounts := podTemplate(p, "weir:test", "").Spec, "", 0
+		for _, v := range spec.Volumes {
+			if v.EmptyDir != nil {
+				limit = v.EmptyDir.SizeLimit.String()
+			}
+		}
+		for _, m := range spec.Containers[0].VolumeMounts {
+			if path.Clean(*m.MountPath) == "/tmp" {
+				mounts++
+			}
+		}
+		if limit != tt.limit || mounts != 1 {
+			t.Errorf("%s: a limit of %q, %d mounts at /tmp; want %q and 1", name, limit, mounts, tt.limit)
+		}
+	}
+}
+
+// TestTeller: only an event that says the same of the same Pipeline is taken for the one before.
+func TestTeller(t *testing.T) {
+	var tell teller
+	p := func(uid, version string) *v1alpha1.Pipeline {
+		return &v1alpha1.Pipeline{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p", UID: types.UID(uid), ResourceVersion: version}}
+	}
+	for i, step := range []struct {
+		pipeline *v1alpha1.Pipeline
+		event    event
+		want     string
+	}{
+		{p("a", "1"), event{"Warning", "Invalid", "Accepted", "x"}, "1"},
+		{p("a", "2"), event{"Warning", "Unreachable", "StorageReachable", "x"}, "2"},
+		{p("a", "3"), event{"Warning", "Invalid", "Accepted", "x"}, "1"}, // again
+		{p("a", "4"), event{"Warning", "Invalid", "Accepted", "y"}, "4"}, // another fault
+		{p("a", "5"), event{"Warning", "Invalid", "Accepted", "y"}, "4"},
+		{p("b", "6"), event{"Warning", "Invalid", "Accepted", "y"}, "6"}, // another Pipeline of the name
+	} {
+		if got := tell.regarding(step.pipeline, step.event); got.ResourceVersion != step.want || got.UID != step.pipeline.UID {
+			t.Errorf("step %d: it is about version %s of %s", i, got.ResourceVersion, got.UID)
+		}
+	}
+	if tell.forget(types.NamespacedName{Namespace: "n", Name: "p"}); len(tell.said) != 0 {
+		t.Error("it remembers what is gone")
 	}
 }

@@ -25,6 +25,7 @@ type reconciler struct {
 	image  string
 	check  strict.Check
 	poller *poller
+	teller teller
 }
 
 // Reconcile implements [reconcile.Reconciler].
@@ -54,6 +55,7 @@ func (r *reconciler) snapshot(ctx context.Context, key types.NamespacedName) (*s
 	s, err := readSnapshot(ctx, r.client, key)
 	if apierrors.IsNotFound(err) || err == nil && !s.pipeline.DeletionTimestamp.IsZero() {
 		r.poller.forget(key)
+		r.teller.forget(key)
 		return nil, nil //nolint:nilnil // there is nothing to do
 	}
 	return s, err

@@ -3,6 +3,7 @@ package controllers
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,8 @@ const (
 	containerName = "weir"
 	configVolume  = "pipeline"
 	configDir     = "/etc/weir"
+	tempVolume    = "tmp"
+	tempDir       = "/tmp" // where Go makes temporary files, unless TMPDIR says otherwise
 
 	portRSocket = "rsocket"
 	portHTTP    = "http"
@@ -32,6 +35,15 @@ const gracePeriod = 60
 
 // fsGroup owns the volumes of a pod, so that a process without root can write to them.
 const fsGroup = 65532
+
+// Of the probe for readiness, in seconds. Two failures in a row take a pod out of DNS: a single answer that is late, because
+// the node is busy, sends nobody away. Nothing waits for them when a pod ends: one that is deleted leaves the endpoints at
+// once, as does one whose process is gone, and one that drains tells its streams itself.
+const (
+	readyPeriod   = 2
+	readyFailures = 2
+	readyTimeout  = 2
+)
 
 // podTemplate must come out the same from one version of the operator to the next: a difference would restart every
 // ingestor of a cluster when the operator is upgraded. A test holds it to testdata.
@@ -50,10 +62,33 @@ func podTemplate(p *v1alpha1.Pipeline, image, config string) *corev1ac.PodTempla
 		WithTopologySpreadConstraints(spread(p.Name)).
 		WithVolumes(corev1ac.Volume().WithName(configVolume).WithConfigMap(corev1ac.ConfigMapVolumeSource().WithName(p.Name))).
 		WithContainers(container(p, image))
+	if ownTemp(t) {
+		spec.WithVolumes(corev1ac.Volume().WithName(tempVolume).WithEmptyDir(corev1ac.EmptyDirVolumeSource().WithSizeLimit(tempLimit(p))))
+	}
 	place(spec, t)
 	return corev1ac.PodTemplateSpec().
 		WithLabels(labels).WithAnnotations(t.Annotations).WithAnnotations(map[string]string{annotationConfig: config}).
 		WithSpec(spec)
+}
+
+// ownTemp says whether the pod gets a directory for temporary files: its root is read-only. A volume of the user may take its
+// place.
+func ownTemp(t *v1alpha1.TemplateSpec) bool {
+	return !slices.ContainsFunc(t.Volumes, func(v v1alpha1.Volume) bool { return path.Clean(v.MountPath) == tempDir })
+}
+
+// tempLimit bounds the temporary files of a pod: a kubelet evicts a pod that has more. What spills is a sort along a Z-order
+// curve, one file of the table at a time, whose rows lie there under a lighter compression than in the table.
+func tempLimit(p *v1alpha1.Pipeline) resource.Quantity {
+	const (
+		perByte       = 8
+		usualFileSize = 128 << 20 // of a table that says nothing
+	)
+	size := int64(usualFileSize)
+	if m := p.Spec.Sink.Delta.Maintenance; m.TargetFileSize != nil {
+		size = m.TargetFileSize.Value()
+	}
+	return *resource.NewQuantity(perByte*size, resource.BinarySI)
 }
 
 func orElse(s, fallback string) string {
@@ -131,9 +166,12 @@ func container(p *v1alpha1.Pipeline, image string) *corev1ac.ContainerApplyConfi
 			WithCapabilities(corev1ac.Capabilities().WithDrop("ALL"))).
 		WithTerminationMessagePolicy(corev1.TerminationMessageFallbackToLogsOnError).
 		WithVolumeMounts(corev1ac.VolumeMount().WithName(configVolume).WithMountPath(configDir).WithReadOnly(true)).
-		WithReadinessProbe(probe("/readyz").WithPeriodSeconds(2).WithFailureThreshold(1).WithTimeoutSeconds(2)).
+		WithReadinessProbe(probe("/readyz").WithPeriodSeconds(readyPeriod).WithFailureThreshold(readyFailures).WithTimeoutSeconds(readyTimeout)).
 		WithLivenessProbe(probe("/livez").WithPeriodSeconds(10).WithFailureThreshold(6).WithTimeoutSeconds(5)).
 		WithEnv(environment(p)...).WithEnvFrom(environmentFrom(p)...)
+	if ownTemp(t) {
+		c.WithVolumeMounts(corev1ac.VolumeMount().WithName(tempVolume).WithMountPath(tempDir))
+	}
 	if t.ImagePullPolicy != "" {
 		c.WithImagePullPolicy(corev1.PullPolicy(t.ImagePullPolicy))
 	}

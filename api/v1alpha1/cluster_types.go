@@ -198,10 +198,10 @@ type Volume struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && self != 'pipeline'",message="a volume's name is lower-case letters, digits and '-' in between, and not pipeline"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && self != 'pipeline' && self != 'tmp'",message="a volume's name is lower-case letters, digits and '-' in between, and neither pipeline nor tmp"
 	Name string `json:"name"`
 
-	// Directory where the pods see it.
+	// Directory where the pods see it. One at /tmp takes the place of the pods' own directory for temporary files.
 	// +required
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=1024

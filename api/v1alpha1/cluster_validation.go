@@ -129,8 +129,8 @@ var volumeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 func validateVolume(v *Volume, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	if !volumeName.MatchString(v.Name) || v.Name == "pipeline" {
-		errs = append(errs, field.Invalid(at.Child("name"), v.Name, "must be lower-case letters, digits and '-' in between, at most 63, and not pipeline"))
+	if !volumeName.MatchString(v.Name) || v.Name == "pipeline" || v.Name == "tmp" {
+		errs = append(errs, field.Invalid(at.Child("name"), v.Name, "must be lower-case letters, digits and '-' in between, at most 63, and neither pipeline nor tmp"))
 	}
 	p := v.MountPath
 	if len(p) < 2 || len(p) > maxMountPath || !strings.HasPrefix(p, "/") || strings.Contains(p, ":") || p == configDir {
