@@ -108,6 +108,7 @@ type Conn struct {
 	mu       sync.Mutex // guards the fields below; a leaf: no other lock is taken under it
 	nc       Transport  // the current one
 	streams  map[uint32]*stream
+	calls    *sync.Pool // of *stream, see newCall; set once
 	nextID   uint32
 	opened   int  // requests of the peer in progress
 	working  bool // the worker has something to do

@@ -74,9 +74,7 @@ func (w *writer) detach() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.detached = true
-	for w.flushing {
-		w.idle.Wait()
-	}
+	w.awaitFlushed()
 	w.buf = w.buf[:0]
 }
 
@@ -88,7 +86,7 @@ func (w *writer) attach(dst io.Writer, greeting []byte, position uint64) bool {
 	if !w.store.trim(position) {
 		return false
 	}
-	w.dst = dst
+	w.dst, w.socket = dst, socketOf(dst)
 	w.detached = false
 	w.store.since = 0
 	w.buf = append(append(w.buf[:0], greeting...), w.store.buf[w.store.head:]...)

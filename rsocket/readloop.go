@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -246,14 +247,21 @@ func (c *Conn) endBurst() {
 	}
 	for i, s := range c.touch {
 		s.dirty = false
+		c.touch[i] = nil
+		if c.last == s {
+			c.last = nil // the caller may use it again for another request
+		}
 		s.mu.Lock()
-		if s.queue.n > 0 {
+		if s.queue.n > 0 || s.rxEnd != nil {
 			s.wakeRx()
 		}
+		s.handed = s.requester && s.gone.Load()
 		s.mu.Unlock()
-		c.touch[i] = nil
 	}
-	c.touch = c.touch[:0]
+	if len(c.touch) > 0 {
+		c.touch = c.touch[:0]
+		runtime.Gosched() // let consumers grant anew while there is more to read
+	}
 	if len(c.frags) > 0 {
 		c.sweepAssemblies(false)
 	}

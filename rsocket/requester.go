@@ -110,6 +110,7 @@ func (c *Conn) request(ctx context.Context, typ FrameType, initialN int, flags F
 // send sends the frames of f. The stream is nil for fire-and-forget.
 func (c *Conn) send(ctx context.Context, f *fragmenter) (*stream, error) {
 	s, last, err := c.begin(f, nil)
+	c.w.help(dueOf(f.typ))
 	if errors.Is(err, errFull) {
 		s, last, err = c.beginSlow(ctx, f)
 	}
@@ -120,6 +121,14 @@ func (c *Conn) send(ctx context.Context, f *fragmenter) (*stream, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// dueOf says when to help with requests of a type: early if someone waits for the answer.
+func dueOf(t FrameType) due {
+	if t == FrameRequestFNF {
+		return dueFull
+	}
+	return dueEarly
 }
 
 func (c *Conn) beginSlow(ctx context.Context, f *fragmenter) (s *stream, last bool, err error) {
@@ -150,6 +159,7 @@ func (c *Conn) begin(f *fragmenter, wt *waiter) (s *stream, last bool, err error
 		return nil, false, err
 	}
 	last, err = w.nextLocked(f, nil)
+	w.kick()
 	if s != nil && f.typ == FramePayload && !last {
 		s.txBusy = true // nobody else knows the stream yet
 	}
@@ -230,11 +240,17 @@ func (c *Conn) cancelOpening(id uint32, s *stream) {
 
 // response waits for the payload of a request-response.
 func (s *stream) response(ctx context.Context) (Payload, error) {
-	p, err := s.rx.Recv(ctx)
+	err := s.awaitItem(ctx)
 	switch {
 	case err == nil:
+		it, handed := s.queue.pop(), s.handed
+		s.mu.Unlock()
+		it.release(s.c.budget)
 		s.tellEnd(nil)
-		return p, nil
+		if handed {
+			s.c.calls.Put(s)
+		}
+		return it.payload, nil
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		s.rx.Cancel()
 		return Payload{}, err

@@ -15,6 +15,7 @@ type Sender struct{ s *stream }
 // between the fragments of a large payload, the stream is ended with ERROR[CANCELED].
 func (t *Sender) Send(ctx context.Context, p Payload) error {
 	sent, err := t.s.trySend(&p)
+	t.s.c.w.help(dueFull)
 	if sent || err != nil {
 		return err
 	}
@@ -26,6 +27,7 @@ func (t *Sender) SendBatch(ctx context.Context, ps []Payload) (int, error) {
 	n := 0
 	for n < len(ps) {
 		k, err := t.s.trySendMany(ps[n:])
+		t.s.c.w.help(dueFull)
 		n += k
 		if err != nil || n == len(ps) {
 			return n, err
@@ -41,6 +43,7 @@ func (t *Sender) SendBatch(ctx context.Context, ps []Payload) (int, error) {
 // TrySend sends the payload if that needs no waiting, and reports whether it did.
 func (t *Sender) TrySend(p Payload) bool {
 	sent, _ := t.s.trySend(&p)
+	t.s.c.w.help(dueFull)
 	return sent
 }
 
@@ -130,6 +133,7 @@ func (s *stream) trySendMany(ps []Payload) (int, error) {
 	w := &s.c.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	defer w.kickUnlessDue()
 	for i := range ps {
 		if s.txCredit == 0 || headerSize+payloadSize(&ps[i]) > s.c.mtu {
 			return i, nil
@@ -276,6 +280,7 @@ func (s *stream) tryLast(f *fragmenter) (bool, error) {
 		return false, nil
 	}
 	last, err := s.lastFrame(f, nil)
+	s.c.w.help(dueEarly)
 	if err == nil {
 		s.settle()
 	}

@@ -17,6 +17,7 @@ type stream struct {
 	typ       FrameType // of the request
 	requester bool
 	handled   bool        // a handler goroutine keeps it counted as in progress
+	handed    bool        // of a request: the reader has forgotten it; guarded by mu
 	gone      atomic.Bool // has left the connection's table
 	rx        Receiver
 	tx        Sender
@@ -52,6 +53,9 @@ type stream struct {
 var errNoDirection error = &Error{Code: CodeInvalid, Message: "the interaction has no such direction"}
 
 func (c *Conn) newStream(id uint32, typ FrameType, requester bool) *stream {
+	if requester && typ == FrameRequestResponse {
+		return c.newCall(id)
+	}
 	s := &stream{c: c, id: id, typ: typ, requester: requester}
 	s.rx.s, s.tx.s = s, s
 	channel := typ == FrameRequestChannel
@@ -70,6 +74,22 @@ func (c *Conn) newStream(id uint32, typ FrameType, requester bool) *stream {
 		s.txRoom.ch = make(chan struct{}, 1)
 		s.txTurn = make(chan struct{}, 1)
 	}
+	return s
+}
+
+// newCall returns the requester's side of a request-response, with Conn.mu held. Those that are over are used again, but only
+// if their caller was woken from by the reader, which had forgotten them before: nobody else knows them.
+func (c *Conn) newCall(id uint32) *stream {
+	if c.calls == nil {
+		c.calls = new(sync.Pool)
+	}
+	s, ok := c.calls.Get().(*stream)
+	if !ok {
+		s = &stream{c: c, typ: FrameRequestResponse, requester: true, rxWake: make(chan struct{}, 1), txEnd: errNoDirection}
+		s.rx.s, s.tx.s = s, s
+	}
+	s.id, s.rxEnd, s.handed, s.observed = id, nil, false, nil
+	s.gone.Store(false)
 	return s
 }
 
@@ -189,6 +209,10 @@ func (s *stream) fail(e *Error) {
 // onPayload delivers a PAYLOAD frame.
 func (s *stream) onPayload(f *frame) {
 	if s.typ == FrameRequestResponse && s.requester {
+		if s.frag == nil && f.Flags&FlagFollows == 0 {
+			s.onResponse(f)
+			return
+		}
 		f.Flags |= FlagComplete * flagIf(f.Flags&FlagFollows == 0)
 		f.Flags |= FlagNext * flagIf(len(f.data) > 0 || f.hasMetadata)
 	}
@@ -205,6 +229,31 @@ func (s *stream) onPayload(f *frame) {
 	if f.Flags&FlagComplete != 0 {
 		s.onComplete()
 	}
+}
+
+// onResponse delivers the only payload of a request-response. The caller is woken at the end of the burst.
+func (s *stream) onResponse(f *frame) {
+	p := f.take()
+	if e := s.c.charge(&p); e != nil {
+		s.fail(e)
+		return
+	}
+	s.mu.Lock()
+	if s.rxEnd != nil {
+		s.mu.Unlock()
+		s.c.unreserve(p.charged)
+		return
+	}
+	s.rxEnd = io.EOF
+	if len(p.Data) > 0 || p.HasMetadata || f.Flags&FlagNext != 0 {
+		if !p.owned {
+			p.Payload = p.Clone() // it is the caller's
+		}
+		s.queue.push(item{payload: p.Payload, charged: p.charged})
+	}
+	s.mu.Unlock()
+	s.c.remove(s)
+	s.c.touched(s)
 }
 
 func flagIf(b bool) Flags {
@@ -254,8 +303,6 @@ func (s *stream) accept(p received) *Error {
 	it := item{payload: p.Payload, charged: p.charged}
 	switch {
 	case p.owned:
-	case s.typ == FrameRequestResponse: // the only payload; the caller of RequestResponse owns it
-		it.payload = p.Clone()
 	default:
 		it.payload, it.chunk = s.slab.copy(p.Payload)
 		s.slab.count()

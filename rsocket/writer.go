@@ -3,7 +3,6 @@ package rsocket
 import (
 	"errors"
 	"io"
-	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -14,7 +13,6 @@ var errFull = errors.New("rsocket: write buffer full")
 const (
 	defaultWriteBuffer = 256 << 10
 	controlReserve     = 64 << 10  // room above the limit for KEEPALIVE, ERROR, COMPLETE
-	gatherBelow        = 16 << 10  // a flusher with less to write lets other goroutines append first
 	keepWriteBuffer    = 512 << 10 // larger buffers are left to the garbage collector
 )
 
@@ -35,25 +33,33 @@ func (w *waiter) wake() {
 
 // writer collects whole frames and writes them in groups.
 //
-// Appending never waits: without room it registers the waiter and returns errFull. The flusher goroutine runs only while
-// there is something to write; it swaps the buffer, so that one call to the connection carries all frames appended during
-// the call before.
+// Appending never waits: without room it registers the waiter and returns errFull. Whoever has appended much writes it by
+// himself if the socket takes it at once, see [writer.help]: the bytes are still in the cache of his processor. The flusher
+// goroutine does the rest. It runs only while there is something to write and takes the whole buffer, so that one call to
+// the connection carries all frames appended during the call before.
 type writer struct {
 	written *atomic.Int64                  // bytes
 	limit   int                            // data is refused from this many buffered bytes on
 	tap     func(h FrameHeader)            // may be nil; called under mu, in wire order
-	fail    func(dst io.Writer, err error) // told of a write error, from the flusher
-	run     func()                         // flushLoop, bound once so that starting it does not allocate
+	fail    func(dst io.Writer, err error) // told of a write error; no lock is held
+	run     func()                         // flush, bound once so that starting it does not allocate
+
+	due atomic.Int32 // a due; set under mu
 
 	mu       sync.Mutex // guards all below; taken after stream.mu, before Conn.mu
 	dst      io.Writer
+	socket   *socket     // of dst, nil if it is not one
 	detached bool        // a resumable connection waits for a new transport: frames go to the store only
 	store    *frameStore // of a resumable connection, else nil
 	overflow bool        // the store exceeds its limit by far: the peer confirms nothing
-	idle     sync.Cond   // signalled when flushing ends
+	idle     sync.Cond   // signalled when nobody writes and no flusher exists
 	buf      []byte
+	frames   int // in buf
 	spare    []byte
-	flushing bool
+	started  []byte // what the socket took only a part of, the first sent bytes; the flusher writes the rest
+	sent     int
+	flusher  bool  // the goroutine exists
+	writing  bool  // someone writes, or the rest of started waits for the flusher
 	err      error // set once: nothing more is appended
 	waiters  []*waiter
 	free     []*waiter // for goroutines that wait without a stream
@@ -63,10 +69,10 @@ type writer struct {
 var writeBuffers sync.Pool // of *[]byte
 
 func (w *writer) init(dst io.Writer, limit int, written *atomic.Int64, fail func(io.Writer, error)) {
-	w.dst, w.limit, w.fail = dst, limit, fail
+	w.dst, w.socket, w.limit, w.fail = dst, socketOf(dst), limit, fail
 	w.idle.L = &w.mu
 	w.written = written
-	w.run = w.flushLoop
+	w.run = w.flush
 }
 
 // ready checks, with mu held, that a frame can be appended below limit. Frames of streams also need room in the store of a
@@ -99,6 +105,8 @@ func takeWriteBuffer() []byte {
 func (w *writer) appended(buf []byte, h FrameHeader) {
 	from := len(w.buf)
 	w.buf = buf
+	w.frames++
+	w.noteDue()
 	if w.tap != nil {
 		w.tap(h)
 	}
@@ -122,8 +130,8 @@ func (w *writer) retain(from int, h FrameHeader) {
 }
 
 func (w *writer) kick() {
-	if !w.flushing && !w.detached {
-		w.flushing = true
+	if !w.flusher && !w.writing && !w.detached {
+		w.flusher = true
 		go w.run()
 	}
 }
@@ -132,8 +140,14 @@ func (w *writer) kick() {
 func (w *writer) next(f *fragmenter, wt *waiter) (last bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.nextLocked(f, wt)
+	last, err = w.nextLocked(f, wt)
+	if err == nil {
+		w.kick()
+	}
+	return last, err
 }
+
+// nextLocked is next with mu held; the caller kicks.
 
 func (w *writer) nextLocked(f *fragmenter, wt *waiter) (last bool, err error) {
 	if err := w.ready(w.limit, true, wt); err != nil {
@@ -141,7 +155,6 @@ func (w *writer) nextLocked(f *fragmenter, wt *waiter) (last bool, err error) {
 	}
 	buf, h, last := f.next(w.buf)
 	w.appended(buf, h)
-	w.kick()
 	return last, nil
 }
 
@@ -268,102 +281,4 @@ func (w *writer) forget(wt *waiter) {
 		}
 	}
 	wt.listed = false
-}
-
-// flushed waits until no flusher runs.
-func (w *writer) flushed() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for w.flushing {
-		w.idle.Wait()
-	}
-}
-
-func (w *writer) flushLoop() {
-	for {
-		out, dst := w.swap()
-		if out == nil {
-			return
-		}
-		if _, err := dst.Write(out); err != nil {
-			w.fail(dst, err)
-			w.abandon()
-			return
-		}
-		w.written.Add(int64(len(out)))
-		w.recycle(out)
-	}
-}
-
-// swap takes the buffer to write, or ends the flusher.
-func (w *writer) swap() (out []byte, dst io.Writer) {
-	w.mu.Lock()
-	if len(w.buf) < gatherBelow {
-		w.mu.Unlock()
-		runtime.Gosched()
-		w.mu.Lock()
-	}
-	defer w.mu.Unlock()
-	if len(w.controls) > 0 && !w.detached {
-		if w.buf == nil {
-			w.buf = takeWriteBuffer()
-		}
-		w.encodeControls()
-	}
-	if len(w.buf) == 0 {
-		w.endFlush()
-		return nil, nil
-	}
-	out = w.buf
-	w.buf, w.spare = w.spare, nil
-	w.wakeAll()
-	if w.overflow {
-		return out, unconfirmed{}
-	}
-	return out, w.dst
-}
-
-// unconfirmed takes the place of a transport whose peer confirms nothing.
-type unconfirmed struct{}
-
-// Write fails.
-func (unconfirmed) Write([]byte) (int, error) {
-	return 0, &Error{Code: CodeConnectionError, Message: "positions are not confirmed"}
-}
-
-// endFlush gives the buffers back and ends the flusher, with mu held.
-func (w *writer) endFlush() {
-	giveWriteBuffer(w.buf)
-	giveWriteBuffer(w.spare)
-	w.buf, w.spare = nil, nil
-	w.flushing = false
-	w.idle.Broadcast()
-}
-
-func (w *writer) recycle(out []byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if cap(out) <= keepWriteBuffer {
-		w.spare = out[:0]
-	}
-}
-
-// abandon drops what could not be written.
-func (w *writer) abandon() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.buf = w.buf[:0]
-	if w.store == nil {
-		w.stopLocked(ErrConnClosed)
-	}
-	w.wakeAll() // there is room now
-	w.detached = true
-	w.endFlush()
-}
-
-func giveWriteBuffer(b []byte) {
-	if cap(b) > 0 && cap(b) <= keepWriteBuffer {
-		b = b[:0]
-		writeBuffers.Put(&b)
-	}
 }

@@ -153,7 +153,7 @@ type besieged struct {
 }
 
 func siege(ctx context.Context, name string, seconds float64, rounds int) (besieged, error) {
-	srv, err := startServer(ctx, besiegedStack)
+	srv, err := startServer(ctx, besiegedStack, false)
 	if err != nil {
 		return besieged{}, err
 	}

@@ -59,7 +59,7 @@ const idleBar = 10
 var keepsConnections = map[string]bool{"weir": true, "rsocket-go": true, "grpc-go": true}
 
 func idle(ctx context.Context, s stack, n int) (idleCost, error) {
-	srv, err := startServer(ctx, s)
+	srv, err := startServer(ctx, s, false)
 	if err != nil {
 		return idleCost{}, err
 	}

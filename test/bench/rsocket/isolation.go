@@ -18,7 +18,7 @@ const slowStreams = 8
 
 // isolate measures a channel alone on its connection and beside channels whose consumers have stopped, turn by turn.
 func isolate(ctx context.Context, seconds float64, rounds int, w io.Writer) error {
-	srv, err := startServer(ctx, besiegedStack)
+	srv, err := startServer(ctx, besiegedStack, false)
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string) error {
 	hostile := f.Bool("hostile", false, "instead of loads: the rate of a good client beside hostile ones")
 	attacking := f.String("attack", "", "attack kind,address,WebSocket address (used by the program itself)")
 	isolation := f.Bool("isolation", false, "instead of loads: the rate of a stream beside slow ones of its connection")
+	pin := f.Bool("pin", true, "give client and server a processor each, so that the kernel does not move them about")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func run(ctx context.Context, args []string) error {
 		return serveStack(ctx, *serve)
 	}
 	if *driving != "" {
-		return drive(ctx, *driving, *seconds)
+		return drive(ctx, *driving, *seconds, *pin)
 	}
 	switch {
 	case *attacking != "":
@@ -66,7 +67,7 @@ func run(ctx context.Context, args []string) error {
 	for _, size := range sizes {
 		for l := range strings.SplitSeq(*loads, ",") {
 			for s := range strings.SplitSeq(*only, ",") {
-				r, err := measure(ctx, s, l, size, *seconds, *rounds)
+				r, err := measure(ctx, s, l, size, *seconds, *rounds, *pin)
 				if errors.Is(err, errNotOffered) {
 					continue
 				}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -90,11 +91,11 @@ type result struct {
 }
 
 // measure drives a load in processes of their own, since some stacks do not survive it, and returns the median round.
-func measure(ctx context.Context, stackName, loadName string, size int, seconds float64, rounds int) (result, error) {
+func measure(ctx context.Context, stackName, loadName string, size int, seconds float64, rounds int, pin bool) (result, error) {
 	var all []result
 	deaths := 0
 	for len(all) < rounds {
-		r, err := driveElsewhere(ctx, stackName, loadName, size, seconds)
+		r, err := driveElsewhere(ctx, stackName, loadName, size, seconds, pin)
 		if errors.Is(err, errNotOffered) || ctx.Err() != nil {
 			return result{}, err
 		}
@@ -113,16 +114,23 @@ func measure(ctx context.Context, stackName, loadName string, size int, seconds 
 }
 
 // driveElsewhere runs this program with -drive.
-func driveElsewhere(ctx context.Context, stackName, loadName string, size int, seconds float64) (result, error) {
+func driveElsewhere(ctx context.Context, stackName, loadName string, size int, seconds float64, pin bool) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-drive", fmt.Sprintf("%s,%s,%d", stackName, loadName, size), "-seconds", fmt.Sprint(seconds))
-	out, err := cmd.Output()
+	args := []string{"-drive", fmt.Sprintf("%s,%s,%d", stackName, loadName, size), "-seconds", fmt.Sprint(seconds), fmt.Sprintf("-pin=%t", pin)}
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := startOn(cmd, clientCPU, pin); err != nil {
+		return result{}, err
+	}
+	err := cmd.Wait()
+	out := stdout.Bytes()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if exit.ExitCode() == exitNotOffered {
 			return result{}, errNotOffered
 		}
-		return result{}, fmt.Errorf("%w: %.300s", err, exit.Stderr)
+		return result{}, fmt.Errorf("%w: %.300s", exit, stderr.Bytes())
 	}
 	if err != nil {
 		return result{}, err
@@ -131,11 +139,18 @@ func driveElsewhere(ctx context.Context, stackName, loadName string, size int, s
 	return r, json.Unmarshal(out, &r)
 }
 
+// The processors of the two sides. On a machine with two, threads of both are else moved from one to the other all the time,
+// and what is measured is mostly that.
+const (
+	clientCPU = 0
+	serverCPU = 1
+)
+
 // exitNotOffered is how a driving process says that the stack does not have the load.
 const exitNotOffered = 3
 
 // drive measures one round of "stack,load,size" against a new server and prints it.
-func drive(ctx context.Context, what string, seconds float64) error {
+func drive(ctx context.Context, what string, seconds float64, pin bool) error {
 	parts := strings.Split(what, ",")
 	if len(parts) != 3 {
 		return fmt.Errorf("-drive %q: want stack,load,size", what)
@@ -152,7 +167,7 @@ func drive(ctx context.Context, what string, seconds float64) error {
 	if err != nil {
 		return err
 	}
-	srv, err := startServer(ctx, s)
+	srv, err := startServer(ctx, s, pin)
 	if err != nil {
 		return err
 	}
@@ -282,7 +297,7 @@ type server struct {
 }
 
 // startServer runs the stack's server in a process that ends with its standard input.
-func startServer(ctx context.Context, s stack) (*server, error) {
+func startServer(ctx context.Context, s stack, pin bool) (*server, error) {
 	cmd := exec.CommandContext(ctx, os.Args[0], "-serve", s.name)
 	if s.command != nil {
 		var err error
@@ -299,7 +314,7 @@ func startServer(ctx context.Context, s stack) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := startOn(cmd, serverCPU, pin); err != nil {
 		return nil, err
 	}
 	srv := &server{cmd: cmd, stdin: stdin}
