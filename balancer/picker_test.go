@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -225,14 +226,34 @@ func TestLatencyFollows(t *testing.T) {
 	}
 }
 
+// BenchmarkPick measures a pick: among pods at rest, and among pods as they are in use, with what is pending and what was
+// begun changing with every pick, verdicts passed, and two goroutines at it.
 func BenchmarkPick(b *testing.B) {
 	for _, n := range []int{3, 12, 100} {
-		b.Run(map[int]string{3: "3 pods", 12: "12 pods", 100: "100 pods"}[n], func(b *testing.B) {
+		b.Run(fmt.Sprintf("at rest/%d pods", n), func(b *testing.B) {
 			p := P2C(candidates(n), rand.Uint64)
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					p.Pick(time.Minute)
+				}
+			})
+		})
+		b.Run(fmt.Sprintf("in use/%d pods", n), func(b *testing.B) {
+			all := candidates(n)
+			loads := make([]*Load, n)
+			for i, c := range all {
+				loads[i] = c.Load
+				c.Load.Observe(time.Duration(1+i)*time.Millisecond, 0)
+			}
+			judge(loads)
+			p := P2C(all, rand.Uint64)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					i := p.Pick(time.Minute)
+					all[i].Load.pending.Store(int64(i+b.N) & 1023) // as Begin and End would, without their own cost
+					all[i].Load.recent.Add(1)
 				}
 			})
 		})
