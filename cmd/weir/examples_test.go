@@ -29,7 +29,7 @@ func examples(t *testing.T, cmd *cobra.Command) []string {
 var withoutTarget = regexp.MustCompile(`weir send( [^-]\S*)?$`)
 
 // inCluster matches what needs a Kubernetes cluster: test/envtest and test/e2e run that.
-var inCluster = regexp.MustCompile(`^(weir (get|status|ingest|operator)|kubectl)\b|kubectl apply`)
+var inCluster = regexp.MustCompile(`^(weir (get|status|ingest|operator|install --image)|kubectl)\b|kubectl apply`)
 
 // TestExamplesWork runs every example of --help as it is printed, on other ports, where there are events and a table.
 func TestExamplesWork(t *testing.T) {
