@@ -29,9 +29,10 @@ func TestKubeconform(t *testing.T) {
 	}
 	write(t, filepath.Join(schemas, "pipeline-weir-v1alpha1.json"), pipelineSchema(t))
 	location := filepath.Join(schemas, "{{.ResourceKind}}{{.KindSuffix}}.json")
-	out := must(t, "kubeconform", "-strict", "-summary", "-schema-location", location, renders)
+	// A PodMonitor is of the Prometheus operator, whose schemas are not here; every other kind has one.
+	out := must(t, "kubeconform", "-strict", "-summary", "-skip", "PodMonitor", "-schema-location", location, renders)
 	t.Log(strings.TrimSpace(out))
-	for _, good := range []string{"Errors: 0", "Invalid: 0", "Skipped: 0"} {
+	for _, good := range []string{"Errors: 0", "Invalid: 0", fmt.Sprintf("Skipped: %d", podMonitors(t, renders))} {
 		if !strings.Contains(out, good) {
 			t.Errorf("kubeconform does not say %q:\n%s", good, out)
 		}
@@ -43,6 +44,27 @@ func TestKubeconform(t *testing.T) {
 	if out, err := command(t, "kubeconform", "-strict", "-schema-location", location, wrong); err == nil {
 		t.Errorf("kubeconform takes a field that does not exist:\n%s", out)
 	}
+}
+
+// podMonitors counts those in a directory of manifests.
+func podMonitors(t *testing.T, dir string) int {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += strings.Count(string(b), "\nkind: PodMonitor\n")
+	}
+	if n == 0 {
+		t.Error("no values ask for a PodMonitor")
+	}
+	return n
 }
 
 // openAPIDocument is the part of an OpenAPI 2 document that holds the types.

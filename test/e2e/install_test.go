@@ -61,7 +61,7 @@ func TestReleases(t *testing.T) {
 	c.restrict(t, "team-a")
 	c.restrict(t, "team-b")
 	// The definition may be there from a release of another name.
-	c.install(t, "helm3", "weir", "team-a", "--set", "watch.scope=Namespaces", "--take-ownership")
+	c.install(t, "helm3", "weir", "team-a", "--set", "watch.scope=Namespaces,networkPolicy.enabled=true", "--take-ownership")
 	c.install(t, "helm4", "weir", "team-b", "--set", "watch.scope=Namespaces,crds.install=false,rbac.aggregate=false")
 	for _, ns := range []string{"team-a", "team-b"} {
 		c.store(t, ns)

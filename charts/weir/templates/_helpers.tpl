@@ -42,6 +42,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{- /* Selects the pods of every Pipeline, by labels that the operator gives them. */ -}}
+{{- define "weir.pipelinePods" -}}
+matchLabels:
+  app.kubernetes.io/name: weir
+  app.kubernetes.io/managed-by: weir
+matchExpressions:
+  - {key: weir.dev/pipeline, operator: Exists}
+{{- end -}}
+
 {{- define "weir.labels" -}}
 {{ include "weir.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
