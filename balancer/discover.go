@@ -16,6 +16,7 @@ import (
 type Endpoint struct {
 	ID   string // of the pod, the same as long as it is the same pod; its address if nothing better is known
 	Addr string // host:port
+	Host string // the name by which the pod was found, which its certificate has; "": the host of Addr
 }
 
 // Resolver says which pods there are now. An error, or an answer without pods, means that nothing is known: nobody is cut off
@@ -110,7 +111,7 @@ func (d *DNS) host(ctx context.Context, h HostPort) ([]Endpoint, error) {
 	found := make([]Endpoint, 0, len(addrs))
 	for _, a := range addrs {
 		addr := net.JoinHostPort(a.String(), cmp.Or(h.Port, DefaultPort))
-		found = append(found, Endpoint{ID: addr, Addr: addr})
+		found = append(found, Endpoint{ID: addr, Addr: addr, Host: h.Host})
 	}
 	return found, nil
 }
@@ -133,7 +134,7 @@ func (d *DNS) byName(ctx context.Context, lookup Lookup, host string) ([]Endpoin
 			continue
 		}
 		id := strings.TrimSuffix(r.Target, ".")
-		found = append(found, Endpoint{ID: id, Addr: net.JoinHostPort(addrs[0].String(), strconv.Itoa(int(r.Port)))})
+		found = append(found, Endpoint{ID: id, Addr: net.JoinHostPort(addrs[0].String(), strconv.Itoa(int(r.Port))), Host: host})
 	}
 	return found, nil
 }

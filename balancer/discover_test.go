@@ -67,23 +67,23 @@ func TestDNSAddresses(t *testing.T) {
 		"h":  {"10.0.0.2", "10.0.0.1", "10.0.0.2", "fd00::1", "::ffff:10.0.0.3"},
 		"v6": {"fd00::2"},
 	}}
-	at := func(all ...string) (out []Endpoint) {
+	at := func(host string, all ...string) (out []Endpoint) {
 		for _, a := range all {
-			out = append(out, Endpoint{a, a})
+			out = append(out, Endpoint{a, a, host})
 		}
 		return out
 	}
 	for target, want := range map[string][]Endpoint{
-		"weir://h":                at("10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.3:7000"),
-		"weir://h:1":              at("10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"),
-		"weir://h:1?family=6":     at("[fd00::1]:1"),
-		"weir://v6":               at("[fd00::2]:7000"),
-		"weir://10.9.9.9,v6:2":    at("10.9.9.9:7000", "[fd00::2]:2"),
+		"weir://h":                at("h", "10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.3:7000"),
+		"weir://h:1":              at("h", "10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"),
+		"weir://h:1?family=6":     at("h", "[fd00::1]:1"),
+		"weir://v6":               at("v6", "[fd00::2]:7000"),
+		"weir://10.9.9.9,v6:2":    append(at("10.9.9.9", "10.9.9.9:7000"), at("v6", "[fd00::2]:2")...),
 		"weir://[fd00::7]:3,10.1": nil,
 	} {
 		d := dnsOf(t, target, z)
 		if want == nil {
-			want = at("[fd00::7]:3")
+			want = at("fd00::7", "[fd00::7]:3")
 		}
 		if diff := cmp.Diff(want, resolve(t, d)); diff != "" {
 			t.Errorf("%s: %s", target, diff)
@@ -97,15 +97,15 @@ func TestDNSNames(t *testing.T) {
 		addrs: map[string][]string{"e-0.h.": {"10.0.0.1", "fd00::1"}, "e-1.h.": {"10.0.0.2"}, "h": {"10.0.0.9"}},
 		srv:   map[string][]*net.SRV{"h": {{Target: "e-1.h.", Port: 7001}, {Target: "e-0.h.", Port: 7000}, {Target: "e-2.h.", Port: 7000}}},
 	}
-	want := []Endpoint{{"e-1.h", "10.0.0.2:7001"}, {"e-0.h", "10.0.0.1:7000"}}
+	want := []Endpoint{{"e-1.h", "10.0.0.2:7001", "h"}, {"e-0.h", "10.0.0.1:7000", "h"}}
 	if diff := cmp.Diff(want, resolve(t, dnsOf(t, "weir://h", z))); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]Endpoint{{"10.0.0.9:5", "10.0.0.9:5"}}, resolve(t, dnsOf(t, "weir://h:5", z))); diff != "" {
+	if diff := cmp.Diff([]Endpoint{{"10.0.0.9:5", "10.0.0.9:5", "h"}}, resolve(t, dnsOf(t, "weir://h:5", z))); diff != "" {
 		t.Error("with a port:", diff)
 	}
 	z.srv["h"] = nil
-	if diff := cmp.Diff([]Endpoint{{"10.0.0.9:7000", "10.0.0.9:7000"}}, resolve(t, dnsOf(t, "weir://h", z))); diff != "" {
+	if diff := cmp.Diff([]Endpoint{{"10.0.0.9:7000", "10.0.0.9:7000", "h"}}, resolve(t, dnsOf(t, "weir://h", z))); diff != "" {
 		t.Error("without records:", diff)
 	}
 }
@@ -124,7 +124,7 @@ func TestDNSKeepsLastAnswer(t *testing.T) {
 		t.Errorf("%v %v", got, err)
 	}
 	z.down, z.addrs["a"] = nil, []string{"fd00::1"}
-	if diff := cmp.Diff([]Endpoint{{"[fd00::1]:7000", "[fd00::1]:7000"}, both[1]}, resolve(t, d)); diff != "" {
+	if diff := cmp.Diff([]Endpoint{{"[fd00::1]:7000", "[fd00::1]:7000", "a"}, both[1]}, resolve(t, d)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -48,7 +48,7 @@ func (m *members) apply(answer []Endpoint, now time.Duration) (c change) {
 			mb.draining, mb.since = true, now
 			c.drained = append(c.drained, mb)
 		case ok && mb.Addr != e.Addr:
-			mb.Addr, mb.draining = e.Addr, false
+			mb.Endpoint, mb.draining = e, false
 			c.moved = append(c.moved, mb)
 		case ok && mb.draining:
 			mb.draining = false

@@ -36,6 +36,7 @@ type Node struct {
 	Load Load // kept by whoever sends to the pod
 
 	pool   *Pool
+	host   string     // see Endpoint
 	pick   *Candidate // for requests
 	conn   atomic.Pointer[rsocket.Conn]
 	state  atomic.Int32

@@ -316,7 +316,7 @@ func (p *Pool) apply(answer []Endpoint) {
 // join begins a node, with mu held.
 func (p *Pool) join(m *member) {
 	p.o.Stats.Joined.Add(1)
-	n := &Node{ID: m.ID, addr: m.Addr, pool: p, stable: make(chan struct{})}
+	n := &Node{ID: m.ID, host: m.Host, addr: m.Addr, pool: p, stable: make(chan struct{})}
 	n.pick = NewCandidate(&n.Load)
 	ctx, cancel := context.WithCancel(p.ctx)
 	n.cancel = cancel
@@ -371,7 +371,7 @@ func (p *Pool) dial(ctx context.Context, n *Node) (*rsocket.Conn, error) {
 	p.o.Stats.Dials.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, p.o.DialWait)
 	defer cancel()
-	conn, err := p.o.Dial(ctx, Endpoint{ID: n.ID, Addr: n.Addr()})
+	conn, err := p.o.Dial(ctx, Endpoint{ID: n.ID, Addr: n.Addr(), Host: n.host})
 	if err != nil {
 		p.o.Stats.DialErrors.Add(1)
 	}

@@ -1,10 +1,14 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"sync"
 
 	"github.com/weir-dev/weir/balancer"
@@ -50,7 +54,7 @@ func Dial(ctx context.Context, target string, o Options) (*Client, error) {
 		return c, c.dialPods(ctx, &t)
 	}
 	c.addr = t.Hosts[0].String()
-	c.conns.dial = func(ctx context.Context) (*rsocket.Conn, error) { return c.dial(ctx, c.addr) }
+	c.conns.dial = func(ctx context.Context) (*rsocket.Conn, error) { return c.dial(ctx, balancer.Endpoint{Addr: c.addr}) }
 	conn, err := c.conns.share(ctx)
 	if err != nil {
 		return nil, err
@@ -61,8 +65,11 @@ func Dial(ctx context.Context, target string, o Options) (*Client, error) {
 
 func randomID() (string, error) { return protocol.NewID(rand.Read) }
 
-func (c *Client) dial(ctx context.Context, addr string) (*rsocket.Conn, error) {
-	nc, err := c.o.DialContext(ctx, "tcp", addr)
+func (c *Client) dial(ctx context.Context, e balancer.Endpoint) (*rsocket.Conn, error) {
+	nc, err := c.o.DialContext(ctx, "tcp", e.Addr)
+	if err == nil && c.o.TLS != nil {
+		nc, err = encrypt(ctx, nc, c.o.TLS, e)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
@@ -70,6 +77,24 @@ func (c *Client) dial(ctx context.Context, addr string) (*rsocket.Conn, error) {
 		DataMIME: c.o.MIME, KeepAlive: c.o.KeepAlive, MaxLifetime: c.o.MaxLifetime,
 		Limits: rsocket.Limits{MaxPayload: maxAnswer},
 	})
+}
+
+// encrypt does the client's part of a TLS handshake on nc.
+func encrypt(ctx context.Context, nc net.Conn, conf *tls.Config, e balancer.Endpoint) (net.Conn, error) {
+	if conf.ServerName == "" {
+		host, _, err := net.SplitHostPort(e.Addr)
+		if err != nil {
+			return nil, errors.Join(err, nc.Close())
+		}
+		conf = conf.Clone()
+		conf.ServerName = strings.TrimSuffix(cmp.Or(e.Host, host), ".") // a certificate has no last dot
+	}
+	secure := tls.Client(nc, conf)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = nc.Close() // the handshake's error says more
+		return nil, fmt.Errorf("TLS with %s: %w", e.Addr, err)
+	}
+	return secure, nil
 }
 
 // route prepares the metadata of all routes: bare, or those of a pipeline.

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -30,8 +31,11 @@ type Options struct {
 	// Backoff between attempts to open a stream again: before attempt k it is a random part of MinBackoff·2^k, at most
 	// MaxBackoff. Defaults 100 ms and 10 s.
 	MinBackoff, MaxBackoff time.Duration
-	// DialContext makes a connection; the default is TCP. Set it for TLS or a proxy.
+	// DialContext makes a connection; the default is TCP. Set it for a proxy.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// TLS encrypts connections; nil: they are not. Without a ServerName in it a certificate must have the host of the target:
+	// that of a pod which DNS or cluster.watch named by its address has the name by which it was asked for.
+	TLS *tls.Config
 
 	// For targets with several pods.
 	MaxPods  int               // connections at most; default 12. With more pods, each client picks its own

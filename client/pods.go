@@ -21,7 +21,7 @@ const laneSuffix = 24
 // dialPods finds the pods of t and connects to them.
 func (c *Client) dialPods(ctx context.Context, t *balancer.Target) error {
 	o := balancer.Options{
-		Dial:    func(ctx context.Context, e balancer.Endpoint) (*rsocket.Conn, error) { return c.dial(ctx, e.Addr) },
+		Dial:    c.dial,
 		Refresh: t.Refresh, MinBackoff: c.o.MinBackoff, MaxBackoff: c.o.MaxBackoff, MaxPods: c.o.MaxPods, Stats: c.o.PodStats,
 	}
 	w := &watch{c: c, seeds: t.Hosts}

@@ -36,7 +36,7 @@ func (w *watch) Resolve(ctx context.Context) ([]balancer.Endpoint, error) {
 		}
 	}
 	for _, seed := range w.seeds {
-		found, err := w.askSeed(ctx, seed.String())
+		found, err := w.askSeed(ctx, seed)
 		if err == nil && len(found) > 0 {
 			return found, nil
 		}
@@ -45,8 +45,8 @@ func (w *watch) Resolve(ctx context.Context) ([]balancer.Endpoint, error) {
 	return nil, errors.Join(errs...)
 }
 
-func (w *watch) askSeed(ctx context.Context, addr string) ([]balancer.Endpoint, error) {
-	conn, err := w.c.dial(ctx, addr)
+func (w *watch) askSeed(ctx context.Context, seed balancer.HostPort) ([]balancer.Endpoint, error) {
+	conn, err := w.c.dial(ctx, balancer.Endpoint{Addr: seed.String(), Host: seed.Host})
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (w *watch) ask(ctx context.Context, conn *rsocket.Conn) ([]balancer.Endpoin
 	var found []balancer.Endpoint
 	for _, pod := range m.Pods {
 		if pod.Takes() || pod.State == protocol.PodUnreachable { // the pod that was asked may be the one that is cut off
-			found = append(found, balancer.Endpoint{ID: pod.Addr, Addr: pod.Addr})
+			found = append(found, balancer.Endpoint{ID: pod.Addr, Addr: pod.Addr, Host: w.seeds[0].Host})
 		}
 	}
 	return found, nil
