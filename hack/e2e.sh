@@ -3,8 +3,11 @@
 #
 #   hack/e2e.sh [FLAG...]    flags of the test binary, such as -test.run TestPipeline
 #
-# A cluster of one's own must get the images: WEIR_E2E_LOAD is a command that is run with each archive, such as
-# "kind load image-archive". WEIR_E2E_KEEP=1 leaves the cluster running, for hack/cluster/in.sh kubectl.
+# No registry has the images that the tests run: weir.test/weir:v1, weir.test/weir:v2, weir.test/sender:1 and
+# weir.test/s3server:1. They are written to .cache/e2e as OCI archives, and WEIR_E2E_LOAD is a command that is run with each,
+# to bring it to the nodes of KUBECONFIG's cluster, such as "kind load image-archive". The tests need to be its administrator, use
+# kubectl and helm only, and make and delete the definition of Pipelines: a cluster that has it is refused.
+# WEIR_E2E_KEEP=1 leaves a cluster of its own running, for hack/cluster/in.sh kubectl.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -40,6 +43,12 @@ export WEIR_E2E_DIR=$dir WEIR_E2E_ROOT=$root WEIR_PYTHON=$python PATH=$dir/v1:$b
 test=("$dir/e2e.test" -test.v -test.timeout 15m "$@")
 
 if [[ -n ${KUBECONFIG-} ]]; then
+	kubectl version >/dev/null || exit 1 # nobody answers, and kubectl has said so
+	if kubectl get crd pipelines.weir.dev >/dev/null 2>&1; then
+		echo "e2e: the cluster of KUBECONFIG has Pipelines already, and the tests would delete them in the end: take another one," \
+			"or delete what is there (kubectl delete wpl --all -A; kubectl delete crd pipelines.weir.dev)" >&2
+		exit 1
+	fi
 	if [[ -n ${WEIR_E2E_LOAD-} ]]; then
 		for image in "${images[@]}"; do $WEIR_E2E_LOAD "$image"; done
 	fi

@@ -109,6 +109,9 @@ func (i image) write(w io.Writer) (string, error) {
 
 // platform adds the layer, the config and the manifest of one program.
 func (i image) platform(a *archive, p program) (descriptor, error) {
+	if err := p.check(); err != nil {
+		return descriptor{}, err
+	}
 	root, err := layer(append([]string{p.path}, i.files...))
 	if err != nil {
 		return descriptor{}, err

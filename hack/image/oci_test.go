@@ -4,12 +4,15 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"debug/elf"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -19,7 +22,7 @@ import (
 func TestImage(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	amd, arm := write(t, dir, "amd64/weir", "x86"), write(t, dir, "arm64/weir", "aarch")
+	amd, arm := write(t, dir, "amd64/weir", elfOf(elf.EM_X86_64)), write(t, dir, "arm64/weir", elfOf(elf.EM_AARCH64))
 	data := write(t, dir, "flights.ndjson", "{}")
 	out := filepath.Join(dir, "out", "image.tar")
 	args := []string{
@@ -75,7 +78,7 @@ func (a archiveFiles) checkPlatform(t *testing.T, d descriptor) {
 	if digest(root) != c.RootFS.DiffIDs[0] {
 		t.Error("the config names another layer")
 	}
-	want := map[string]string{"weir 555": map[string]string{"amd64": "x86", "arm64": "aarch"}[d.Platform.Architecture], "flights.ndjson 444": "{}"}
+	want := map[string]string{"weir 555": map[string]string{"amd64": elfOf(elf.EM_X86_64), "arm64": elfOf(elf.EM_AARCH64)}[d.Platform.Architecture], "flights.ndjson 444": "{}"}
 	if diff := cmp.Diff(want, modes(t, root)); diff != "" {
 		t.Errorf("files of %s (-want +got):\n%s", d.Platform.Architecture, diff)
 	}
@@ -85,7 +88,7 @@ func TestImageOfOnePlatform(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	out := filepath.Join(dir, "image.tar")
-	if err := run([]string{"-name", "weir.test/pause:1", "-o", out, write(t, dir, "pause", "program")}); err != nil {
+	if err := run([]string{"-name", "weir.test/pause:1", "-o", out, write(t, dir, "pause", elfOf(machines[runtime.GOARCH]))}); err != nil {
 		t.Fatal(err)
 	}
 	top := decode[index](t, open(t, out)["index.json"]).Manifests
@@ -181,4 +184,43 @@ func write(t *testing.T, dir, name, content string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// elfOf is the least that is a program for a processor; segments are of these types.
+func elfOf(m elf.Machine, segments ...elf.ProgType) string {
+	head := elf.Header64{
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+		Type:  uint16(elf.ET_EXEC), Machine: uint16(m), Version: uint32(elf.EV_CURRENT),
+		Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: uint16(len(segments)),
+	}
+	b, err := binary.Append(nil, binary.LittleEndian, head)
+	for _, s := range segments {
+		if err == nil {
+			b, err = binary.Append(b, binary.LittleEndian, elf.Prog64{Type: uint32(s)})
+		}
+	}
+	if err != nil {
+		panic(err) // a header has a fixed size
+	}
+	return string(b)
+}
+
+// TestImageRefuses: what would not start on a node does not become an image.
+func TestImageRefuses(t *testing.T) {
+	t.Parallel()
+	for want, content := range map[string]string{
+		"is a program for EM_X86_64, not for linux/arm64": elfOf(elf.EM_X86_64),
+		"is not static": elfOf(elf.EM_AARCH64, elf.PT_LOAD, elf.PT_INTERP),
+		"is no program": "#!/bin/sh",
+	} {
+		dir := t.TempDir()
+		out := filepath.Join(dir, "image.tar")
+		err := run([]string{"-name", "weir.test/weir:v1", "-o", out, "linux/arm64=" + write(t, dir, "weir", content)})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("%s: there is an archive", want)
+		}
+	}
 }
