@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"unicode/utf8"
 
 	"github.com/weir-dev/weir/delta/column"
 	"github.com/weir-dev/weir/delta/schema"
@@ -325,9 +324,13 @@ const notText = "text that is not valid UTF-8"
 func (p *arrowPut) checkText(v *column.Vector, s slots) {
 	n := s.len()
 	ends := v.Offsets[len(v.Offsets)-n-1:]
-	if !utf8.Valid(v.Data[ends[0]:]) {
+	all := v.Data[ends[0]:]
+	if isASCII(all) {
+		return // wherever it is cut
+	}
+	if !validText(all) {
 		for i := range n {
-			if !utf8.Valid(v.Data[ends[i]:ends[i+1]]) {
+			if !validText(v.Data[ends[i]:ends[i+1]]) {
 				p.refuse(s.get(i), notText)
 			}
 		}

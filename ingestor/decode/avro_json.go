@@ -6,7 +6,6 @@ import (
 	"math"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/weir-dev/weir/delta/column"
 	"github.com/weir-dev/weir/delta/schema"
@@ -119,7 +118,7 @@ func (t *avroType) appendListJSON(dst, b []byte, i, depth int) ([]byte, int) {
 			first = false
 			if t.kind == avroMap {
 				from, end := avroSpan(b, i)
-				if end < 0 || !utf8.Valid(b[from:end]) {
+				if end < 0 || !validText(b[from:end]) {
 					return dst, failed
 				}
 				dst = append(appendQuoted(dst, b[from:end]), ':')
@@ -142,7 +141,7 @@ func (t *avroType) appendBytesJSON(dst, b []byte, i int) ([]byte, int) {
 	}
 	switch t.kind {
 	case avroString:
-		if !utf8.Valid(b[from:end]) {
+		if !validText(b[from:end]) {
 			return dst, failed
 		}
 		return appendQuoted(dst, b[from:end]), end

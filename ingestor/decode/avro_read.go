@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"math"
 	"slices"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -375,7 +374,7 @@ func (d *Decoder) avroInteger(b []byte, i, next int, x int64, s *avroStep, v *co
 func (d *Decoder) avroBytes(b []byte, i, from, end int, s *avroStep, v *column.Vector, depth int) int {
 	switch s.typ.kind {
 	case avroString:
-		if !utf8.Valid(b[from:end]) {
+		if !validText(b[from:end]) {
 			d.avroAt(s, depth)
 			return d.fail(from+invalidAt(b[from:end]), "text that is not valid UTF-8", "send text as UTF-8, other bytes in a field of type bytes")
 		}
@@ -520,7 +519,7 @@ func (d *Decoder) avroElement(b []byte, i int, s *avroStep, depth int) int {
 	if s.typ.kind == avroMap {
 		keys := s.node.vec.Children[0]
 		from, end := avroSpan(b, i)
-		if end < 0 || !utf8.Valid(b[from:end]) {
+		if end < 0 || !validText(b[from:end]) {
 			return d.avroBad(s, depth, i, "a key that is malformed, or no UTF-8")
 		}
 		slot = keys.Len

@@ -48,3 +48,34 @@ found:
 	VZEROUPPER
 	MOVQ AX, ret+24(FP)
 	RET
+
+// func asciiBlocks(src *byte, n int) int
+//
+// The high bits of thirty-two bytes a turn.
+TEXT ·asciiBlocks(SB), NOSPLIT, $0-24
+	MOVQ src+0(FP), SI
+	MOVQ n+8(FP), CX
+	XORQ AX, AX
+	SUBQ $32, CX
+	JLT  end
+
+next:
+	VMOVDQU   (SI)(AX*1), Y0
+	VPMOVMSKB Y0, BX
+	TESTL     BX, BX
+	JNZ       high
+	ADDQ      $32, AX
+	CMPQ      AX, CX
+	JLE       next
+
+end:
+	VZEROUPPER
+	MOVQ AX, ret+16(FP)
+	RET
+
+high:
+	BSFL BX, BX
+	ADDQ BX, AX
+	VZEROUPPER
+	MOVQ AX, ret+16(FP)
+	RET

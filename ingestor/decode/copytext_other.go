@@ -2,7 +2,9 @@
 
 package decode
 
-// hasBlocks is never true: copyText then looks at eight bytes at a time.
+// hasBlocks is never true: eight bytes at a time are looked at.
 var hasBlocks = false
 
 func copyBlocks(_, _ *byte, _ int) int { return 0 }
+
+func asciiBlocks(_ *byte, _ int) int { return 0 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 )
@@ -160,6 +161,30 @@ func TestReasonsAreShort(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestValidText compares validText and isASCII with a look at each byte, for every place of a byte that is not ASCII, with and
+// without blocks.
+func TestValidText(t *testing.T) {
+	had := hasBlocks
+	t.Cleanup(func() { hasBlocks = had })
+	for _, blocks := range []bool{false, had} {
+		hasBlocks = blocks
+		for n := range 150 {
+			text := []byte(strings.Repeat("x", n))
+			if !isASCII(text) || !validText(text) {
+				t.Fatalf("blocks %t: %d bytes of ASCII are refused", blocks, n)
+			}
+			for at := range n {
+				for _, c := range []string{"\x80", "\xff", "\xc3", "é", "世"} {
+					b := append(append(append([]byte{}, text[:at]...), c...), text[at:]...)
+					if got, want := validText(b), utf8.Valid(b); got != want || isASCII(b) {
+						t.Fatalf("blocks %t, %q at %d of %d: valid %t, want %t; ASCII %t, want false", blocks, c, at, n, got, want, isASCII(b))
+					}
+				}
+			}
+		}
+	}
 }
 
 // TestCopyText compares copyText with a look at each byte, for every place at which a text can end, with and without

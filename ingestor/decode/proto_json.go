@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -280,7 +279,7 @@ func (f *protoField) appendOne(dst, value []byte, depth int) ([]byte, bool) {
 	b := f.content(value)
 	switch f.kind {
 	case protoreflect.StringKind:
-		if !utf8.Valid(b) {
+		if !validText(b) {
 			return dst, false
 		}
 		return appendQuoted(dst, b), true
@@ -386,7 +385,7 @@ func (m *protoMessage) appendAny(dst, b []byte, depth int) ([]byte, bool) {
 			value = o.field.content(o.value)
 		}
 	}
-	if !utf8.Valid(url) {
+	if !validText(url) {
 		return dst, false
 	}
 	dst = append(appendQuoted(append(dst, `{"@type":`...), url), ',')

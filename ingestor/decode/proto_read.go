@@ -3,7 +3,6 @@ package decode
 import (
 	"encoding/binary"
 	"math"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -113,7 +112,7 @@ func (d *Decoder) hotValue(b []byte, i int, s *protoStep, v *column.Vector, dept
 			break
 		}
 		text := b[from : from+int(n)]
-		if !utf8.Valid(text) {
+		if !validText(text) {
 			break
 		}
 		v.AppendBytes(text)
@@ -209,7 +208,7 @@ func (d *Decoder) protoValue(b []byte, i int, s *protoStep, slot, depth int) int
 	}
 	switch s.op {
 	case opString:
-		if !utf8.Valid(b[from:end]) {
+		if !validText(b[from:end]) {
 			return d.notUTF8(s, depth, from+invalidAt(b[from:end]))
 		}
 		v.AppendBytes(b[from:end])

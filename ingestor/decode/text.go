@@ -94,6 +94,27 @@ func copyText(dst, src []byte) (count int, plain bool) {
 	return i, false
 }
 
+// asciiPrefix is how many bytes at the start of b are found to be ASCII in blocks; behind them are fewer than a block, or one
+// that is not.
+func asciiPrefix(b []byte) int {
+	if !hasBlocks || len(b) < shortText {
+		return 0
+	}
+	return asciiBlocks(unsafe.SliceData(b), len(b)) //nolint:gosec // b has so many bytes
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b[asciiPrefix(b):] {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// validText is utf8.Valid, faster for what begins with much ASCII.
+func validText(b []byte) bool { return utf8.Valid(b[asciiPrefix(b):]) }
+
 // scanMixed goes on at b[i] without assuming plain ASCII.
 func scanMixed(b []byte, start, i int) (end, kind, at int) {
 	high := false
@@ -126,7 +147,7 @@ func closeText(b []byte, start, end, kind int, high bool) (int, int, int) {
 	if !high {
 		return end, kind, end
 	}
-	if !utf8.Valid(b[start:end]) {
+	if !validText(b[start:end]) {
 		return notUTF8Text, 0, start + invalidAt(b[start:end])
 	}
 	return end, max(kind, utf8Text), end
