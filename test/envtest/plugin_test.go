@@ -58,6 +58,10 @@ func TestKubectlPlugin(t *testing.T) {
 		}
 	}
 
+	if got := kubectl(t, ns, "get", "weir", "-o", "name"); got != "pipeline.weir.dev/clicks\n" { // the category
+		t.Errorf("kubectl get weir prints %q", got)
+	}
+
 	got, err := weir("status", "clicks", "-n", ns)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, got)
