@@ -20,6 +20,14 @@ events=$cache/flights-$rows.ndjson.gz
 mkdir -p "$dir"
 
 bin=$(hack/cluster/build.sh all)
+if [[ -n ${KUBECONFIG-} ]]; then
+	"$bin/kubectl" version >/dev/null || exit 1 # nobody answers, and kubectl has said so
+	if "$bin/kubectl" get crd pipelines.weir.dev >/dev/null 2>&1; then
+		echo "e2e: the cluster of KUBECONFIG has Pipelines already, and the tests would delete them in the end: take another one," \
+			"or delete what is there (kubectl delete wpl --all -A; kubectl delete crd pipelines.weir.dev)" >&2
+		exit 1
+	fi
+fi
 
 weir() { # VERSION: a binary whose version says it
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$1" -o "$dir/$1/weir" ./cmd/weir
@@ -43,12 +51,6 @@ export WEIR_E2E_DIR=$dir WEIR_E2E_ROOT=$root WEIR_PYTHON=$python PATH=$dir/v1:$b
 test=("$dir/e2e.test" -test.v -test.timeout 15m "$@")
 
 if [[ -n ${KUBECONFIG-} ]]; then
-	kubectl version >/dev/null || exit 1 # nobody answers, and kubectl has said so
-	if kubectl get crd pipelines.weir.dev >/dev/null 2>&1; then
-		echo "e2e: the cluster of KUBECONFIG has Pipelines already, and the tests would delete them in the end: take another one," \
-			"or delete what is there (kubectl delete wpl --all -A; kubectl delete crd pipelines.weir.dev)" >&2
-		exit 1
-	fi
 	if [[ -n ${WEIR_E2E_LOAD-} ]]; then
 		for image in "${images[@]}"; do $WEIR_E2E_LOAD "$image"; done
 	fi

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -128,8 +129,11 @@ func (v view) podTable(pods []podAnswer) error {
 	})
 }
 
-// askTimeout bounds how long one pod may take to answer.
-const askTimeout = 3 * time.Second
+// The bounds of asking pods: how long one may take, and how many are asked at a time.
+const (
+	askTimeout = 3 * time.Second
+	askAtOnce  = 16
+)
 
 // askPods asks the pods of p through the API server.
 func askPods(ctx context.Context, c client.Client, conf *rest.Config, p *v1alpha1.Pipeline) ([]podAnswer, error) {
@@ -143,11 +147,16 @@ func askPods(ctx context.Context, c client.Client, conf *rest.Config, p *v1alpha
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
-	all := make([]podAnswer, 0, len(pods.Items))
+	all := make([]podAnswer, len(pods.Items))
+	var asking errgroup.Group
+	asking.SetLimit(askAtOnce)
 	for i := range pods.Items {
-		all = append(all, askPod(ctx, proxy, &pods.Items[i], p))
+		asking.Go(func() error {
+			all[i] = askPod(ctx, proxy, &pods.Items[i], p)
+			return nil
+		})
 	}
-	return all, nil
+	return all, asking.Wait()
 }
 
 func askPod(ctx context.Context, proxy rest.Interface, pod *corev1.Pod, p *v1alpha1.Pipeline) podAnswer {
