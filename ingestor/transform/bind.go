@@ -46,7 +46,8 @@ type op struct {
 	act  *activation
 	from chain // of mask and derive; nil when the column is not there
 	to   *made
-	name string // of the column that it makes
+	name string  // of the column that it makes
+	hash *hasher // of a mask that hashes, once it is needed
 }
 
 type binder struct {

@@ -109,9 +109,9 @@ func (m *Mask) hideJSON(value json.RawMessage) string {
 	}
 	var s string
 	if json.Unmarshal(value, &s) == nil {
-		return string(m.digest([]byte(s)))
+		return string(newHasher(m.Salt).digest([]byte(s)))
 	}
-	return string(m.digest(value))
+	return string(newHasher(m.Salt).digest(value))
 }
 
 // members calls visit for each member of a JSON object, in order.

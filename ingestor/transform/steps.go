@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"math"
 	"strconv"
 	"strings"
@@ -248,34 +249,48 @@ func (d *Decoder) mask(o *op, row int) {
 		o.to.vec.AppendString(Redacted)
 		return
 	}
-	o.to.vec.AppendBytes(o.step.Mask.digest(text(c, p)))
+	if o.hash == nil {
+		o.hash = newHasher(o.step.Mask.Salt)
+	}
+	o.hash.text = appendText(o.hash.text[:0], c, p)
+	o.to.vec.AppendBytes(o.hash.digest(o.hash.text))
 }
 
-// text is value p as the text that is hashed: a string as it is, all else as JSON would have it.
-func text(c *cursor, p int) []byte {
+// appendText appends value p as the text that is hashed: a string as it is, all else as JSON would have it.
+func appendText(dst []byte, c *cursor, p int) []byte {
 	v := c.vec
 	if k := v.Type.Kind; k == schema.String || k == schema.Binary {
-		return v.BytesAt(p)
+		return append(dst, v.BytesAt(p)...)
 	}
 	if v.Type.Kind == schema.Long {
-		return strconv.AppendInt(nil, v.Int64s[p], 10)
+		return strconv.AppendInt(dst, v.Int64s[p], 10)
 	}
 	one := *v // a view: the value of a slot is found by counting, here it is known
 	one.Valid = nil
 	one.Len = p + 1
-	return decode.AppendJSON(nil, &one, p)
+	return decode.AppendJSON(dst, &one, p)
 }
 
-// digest is the hash of a value, in hexadecimal.
-func (m *Mask) digest(value []byte) []byte {
-	var sum []byte
-	if m.Salt != "" {
-		h := hmac.New(sha256.New, []byte(m.Salt))
-		h.Write(value)
-		sum = h.Sum(nil)
-	} else {
-		s := sha256.Sum256(value)
-		sum = s[:]
+// hasher hashes values one after the other in memory of its own.
+type hasher struct {
+	hash       hash.Hash
+	text       []byte // what is hashed
+	sum, coded []byte
+}
+
+// newHasher returns SHA-256, or HMAC-SHA-256 with the salt as its key if there is one.
+func newHasher(salt string) *hasher {
+	if salt == "" {
+		return &hasher{hash: sha256.New()}
 	}
-	return hex.AppendEncode(nil, sum)
+	return &hasher{hash: hmac.New(sha256.New, []byte(salt))}
+}
+
+// digest is the hash of a value, in hexadecimal, until the next call.
+func (h *hasher) digest(value []byte) []byte {
+	h.hash.Reset()
+	h.hash.Write(value)
+	h.sum = h.hash.Sum(h.sum[:0])
+	h.coded = hex.AppendEncode(h.coded[:0], h.sum)
+	return h.coded
 }
