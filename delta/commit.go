@@ -15,8 +15,8 @@ import (
 // CommitResult says what became of a commit.
 type CommitResult struct {
 	Version  int64
-	Attempts int       // how often the transaction was built
-	Snapshot *Snapshot // of Version
+	Attempts int       // how often the transaction was built; 0: an earlier attempt was found
+	Snapshot *Snapshot // of Version, or a later one if an earlier attempt was found
 }
 
 // Commit commits what build makes of the newest snapshot.
@@ -37,6 +37,12 @@ type CommitResult struct {
 // Errors: what build returns; *InvalidTransactionError, *UnsupportedFeatureError, ErrAppendOnly; *ConflictError;
 // ErrTableRecreated; *UnknownOutcomeError; those of the store and of ctx, after which nothing was committed.
 func (t *Table) Commit(ctx context.Context, build func(ctx context.Context, s *Snapshot) (*Transaction, error)) (CommitResult, error) {
+	return t.CommitOnce(ctx, new(Attempts), build)
+}
+
+// CommitOnce is [Table.Commit] of work that was tried before, or will be tried again after an *UnknownOutcomeError: before
+// each attempt it looks for the earlier ones in the log. Attempts are used by one call at a time.
+func (t *Table) CommitOnce(ctx context.Context, earlier *Attempts, build func(ctx context.Context, s *Snapshot) (*Transaction, error)) (CommitResult, error) {
 	if err := t.acquire(ctx); err != nil {
 		return CommitResult{}, err
 	}
@@ -45,11 +51,17 @@ func (t *Table) Commit(ctx context.Context, build func(ctx context.Context, s *S
 		return CommitResult{}, ErrClosed
 	}
 	for attempt := 1; attempt <= t.opt.MaxAttempts; attempt++ {
-		if err := t.refresh(ctx, attempt); err != nil {
+		if err := t.refresh(ctx, attempt, earlier.Open()); err != nil {
 			return CommitResult{}, err
+		}
+		if landed, err := t.landed(ctx, earlier); err != nil {
+			return CommitResult{}, err
+		} else if landed {
+			return CommitResult{Version: earlier.version, Snapshot: t.snap.Load()}, nil
 		}
 		s, err := t.attempt(ctx, build)
 		if err != nil {
+			earlier.note(err)
 			return CommitResult{}, err
 		}
 		if s != nil {
@@ -62,10 +74,13 @@ func (t *Table) Commit(ctx context.Context, build func(ctx context.Context, s *S
 
 // refresh makes sure of what the next put builds on. The first attempt reads the newest known entry again, one small read:
 // the put of N+1 would succeed in the log of a table that was removed or made anew as well, since it says nothing of N.
-// Whether N is the newest, the put itself finds out. Later attempts read what others have committed since.
-func (t *Table) refresh(ctx context.Context, attempt int) error {
+// Whether N is the newest, the put itself finds out. Later attempts read what others have committed since, and so does the
+// first one if there were others before it.
+func (t *Table) refresh(ctx context.Context, attempt int, again bool) error {
 	if attempt == 1 {
-		return t.verify(ctx)
+		if err := t.verify(ctx); err != nil || !again {
+			return err
+		}
 	}
 	if attempt > 2 { // more than two writers: get out of step
 		if err := pause(ctx, attempt-2); err != nil {

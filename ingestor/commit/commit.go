@@ -60,7 +60,7 @@ type Submission struct {
 	Rows        int64
 	Bytes       int64 // of the files
 
-	tried bool // Submit was called before and failed: the files may be in the table already
+	attempts delta.Attempts // of earlier calls of Submit: the files may be in the table already, or may still come
 }
 
 // Verdict answers a submission.

@@ -170,14 +170,7 @@ func (l *Local) Submit(ctx context.Context, s *Submission) (Verdict, error) {
 		l.streams.advance(s.Ranges)
 		return Verdict{Version: l.Version()}, nil
 	}
-	if s.tried {
-		done, err := l.landed(ctx, s)
-		if err != nil || done {
-			return Verdict{Version: l.Version()}, err
-		}
-	}
-	s.tried = true
-	res, err := l.table.Load().Commit(ctx, func(_ context.Context, snap *delta.Snapshot) (*delta.Transaction, error) {
+	res, err := l.table.Load().CommitOnce(ctx, &s.attempts, func(_ context.Context, snap *delta.Snapshot) (*delta.Transaction, error) {
 		return l.build(snap, s)
 	})
 	if newer, ok := errors.AsType[*newerSchema](err); ok {
@@ -188,20 +181,6 @@ func (l *Local) Submit(ctx context.Context, s *Submission) (Verdict, error) {
 	}
 	l.streams.advance(s.Ranges)
 	return Verdict{Version: res.Version}, nil
-}
-
-// landed says whether an earlier try of s is in the table although its answer was lost. File names are unique, so the
-// first one decides.
-func (l *Local) landed(ctx context.Context, s *Submission) (bool, error) {
-	snap, err := l.table.Load().Update(ctx)
-	if err != nil {
-		return false, fmt.Errorf("look for an earlier try: %w", err)
-	}
-	if !snap.Contains(s.Files[0].Path) {
-		return false, nil
-	}
-	l.streams.advance(s.Ranges)
-	return true, nil
 }
 
 // build makes the transaction over snap: the files and, when they bring columns, the wider schema.

@@ -164,3 +164,53 @@ func TestASubmissionIsCommittedOnce(t *testing.T) {
 		t.Fatalf("%d rows in version %d", n, l.Version())
 	}
 }
+
+// late is a store that carries out the put of a log entry only after its caller has given up.
+type late struct {
+	store.Store
+	hold bool
+	puts map[string][]byte // by key, the first of each
+}
+
+func (s *late) PutIfAbsent(ctx context.Context, key string, data []byte) error {
+	if !s.hold {
+		return s.Store.PutIfAbsent(ctx, key, data)
+	}
+	if s.puts[key] == nil {
+		s.puts[key] = data
+	}
+	return errLost
+}
+
+// TestALateCommitIsNotMadeTwice: the put of a submission lands after it was given up, and its file is packed into another
+// one before the submission is tried again.
+func TestALateCommitIsNotMadeTwice(t *testing.T) {
+	st := &late{Store: store.NewMemory(), puts: map[string][]byte{}}
+	l := newLocal(t, st)
+	submit(t, l, write(t, l, batchOf("a", 1)))
+	sub := write(t, l, batchOf("a", 2))
+	st.hold = true
+	if _, err := l.Submit(t.Context(), sub); !errors.Is(err, errLost) {
+		t.Fatalf("got %v, want an unknown outcome", err)
+	}
+	st.hold = false
+	for key, data := range st.puts {
+		if err := st.PutIfAbsent(t.Context(), key, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other, err := delta.Open(t.Context(), st.Store, delta.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := other.Optimize(t.Context(), delta.OptimizeOptions{})
+	if err != nil || done.FilesRemoved != 2 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if v := submit(t, l, sub); v.Version != 2 {
+		t.Errorf("committed in version %d, not in that of the first try", v.Version)
+	}
+	if n, ok := l.table.Load().Snapshot().NumRecords(); !ok || n != 2 || l.Version() != 3 {
+		t.Errorf("%d rows in version %d", n, l.Version())
+	}
+}
