@@ -27,6 +27,24 @@ type chunk struct {
 	dict   bool
 	bounds bounds
 	meta   format.ColumnMetaData
+
+	differences choice // of pages of integers, see appendValues
+	literals    choice // of pages of text, see pack
+}
+
+// choice is what the first page of a chunk decides for the others.
+type choice int8
+
+const (
+	open choice = iota
+	taken
+	declined
+)
+
+func (c *choice) decide(yes bool) {
+	if *c = declined; yes {
+		*c = taken
+	}
 }
 
 func (c *chunk) write() error {
@@ -112,22 +130,15 @@ func (c *chunk) writePage(left int) (rows int, err error) {
 		values += to - from
 		rows += n
 	}
-	encoding := format.Plain
-	c.raw, err = c.appendLevels(c.raw[:0])
+	if c.raw, err = c.appendLevels(c.raw[:0]); err != nil {
+		return 0, err
+	}
+	encoding, err := c.appendValues(values)
 	if err != nil {
 		return 0, err
 	}
-	if c.dict {
-		encoding = format.RLEDictionary
-		if err := c.appendIndices(values); err != nil {
-			return 0, err
-		}
-	} else {
-		at := len(c.raw)
-		c.raw = append(c.raw, c.values...)
-		if c.l.t.Kind == schema.Boolean {
-			c.raw = packBools(c.raw, at)
-		}
+	if rows == left && c.literals == open {
+		c.literals = declined // there is no other page to gain from looking twice at this one
 	}
 	c.countNulls()
 	nulls := int64(c.levels.entries - values)
@@ -141,6 +152,47 @@ func (c *chunk) writePage(left int) (rows int, err error) {
 			Statistics: format.Statistics{NullCount: nulls},
 		}),
 	})
+}
+
+// appendValues appends the page's n values: as indices of the dictionary, integers by their differences
+// (DELTA_BINARY_PACKED) if that takes half of the bytes at most, all else plain.
+func (c *chunk) appendValues(n int) (format.Encoding, error) {
+	if c.dict {
+		return format.RLEDictionary, c.appendIndices(n)
+	}
+	width := intWidth(c.l.phys)
+	if width > 0 && len(c.values) > 0 && c.differences != declined {
+		b, err := c.appendDifferences(c.encoded[:0], c.values, width)
+		if err != nil {
+			return 0, fmt.Errorf("encode differences: %w", err)
+		}
+		c.encoded = b
+		if c.differences == open {
+			c.differences.decide(2*len(b) <= len(c.values))
+		}
+		if c.differences == taken {
+			c.raw = append(c.raw, b...)
+			return format.DeltaBinaryPacked, nil
+		}
+	}
+	at := len(c.raw)
+	c.raw = append(c.raw, c.values...)
+	if c.l.t.Kind == schema.Boolean {
+		c.raw = packBools(c.raw, at)
+	}
+	return format.Plain, nil
+}
+
+// intWidth is how many bytes a plain integer has, 0 for other values.
+func intWidth(t format.Type) int {
+	switch t {
+	case format.Int32:
+		return 4
+	case format.Int64:
+		return 8
+	default:
+		return 0
+	}
 }
 
 func (c *chunk) plain(v *column.Vector, from, to int) {
@@ -205,9 +257,27 @@ func (c *chunk) countNulls() {
 	}
 }
 
+// pack compresses the page c.raw. The first of several pages of text is compressed with matches and without; where those
+// save next to nothing, the others do without.
+func (c *chunk) pack(data bool) ([]byte, error) {
+	if c.opts.Codec != Zstd || c.opts.Level > 1 || !data || c.dict || c.l.phys != format.ByteArray || c.literals == declined {
+		return c.compress(c.opts, c.raw)
+	}
+	if c.literals == taken {
+		return c.compressLiterals(c.raw), nil
+	}
+	matched, err := c.compress(c.opts, c.raw)
+	if err != nil {
+		return nil, err
+	}
+	const worth = 64 // matches have to save more than one byte in so many
+	c.literals.decide(len(c.compressLiterals(c.raw)) <= len(matched)+len(matched)/worth)
+	return matched, nil
+}
+
 // emitPage compresses c.raw and writes it behind the header h, whose sizes and checksum it fills in.
 func (c *chunk) emitPage(h format.PageHeader) error {
-	body, err := c.compress(c.opts, c.raw)
+	body, err := c.pack(h.Type == format.DataPage)
 	if err != nil {
 		return err
 	}
@@ -233,6 +303,9 @@ func (c *chunk) describe() {
 	c.meta.Encoding = []format.Encoding{format.RLE, format.Plain}
 	if c.dict {
 		c.meta.Encoding = append(c.meta.Encoding, format.RLEDictionary)
+	}
+	if c.differences == taken {
+		c.meta.Encoding = append(c.meta.Encoding, format.DeltaBinaryPacked)
 	}
 	if !c.l.bounded() {
 		return

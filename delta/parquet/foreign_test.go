@@ -80,6 +80,7 @@ func TestForeignReaders(t *testing.T) {
 	}
 	dir := t.TempDir()
 	writeWild(t, dir)
+	writeLarge(t, dir)
 	writeTable(t, filepath.Join(dir, "table"))
 	cmd := exec.CommandContext(t.Context(), python, "testdata/verify.py", dir)
 	out, err := cmd.CombinedOutput()
@@ -115,6 +116,22 @@ func writeWild(t *testing.T, dir string) {
 		columntest.Build(s, rows[:90]), columntest.Build(s, rows[90:]))
 	writeFile(t, filepath.Join(dir, "wild.parquet"), file)
 	writeFile(t, filepath.Join(dir, "wild.jsonl"), lines.Bytes())
+}
+
+// writeLarge writes columns of several pages.
+func writeLarge(t *testing.T, dir string) {
+	t.Helper()
+	const rows = 45_000
+	batch := largeBatch(rows)
+	var lines bytes.Buffer
+	for i := range rows {
+		if err := json.NewEncoder(&lines).Encode(batch.Row(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, _ := encode(t, largeSchema(), WriterOptions{}, batch)
+	writeFile(t, filepath.Join(dir, "large.parquet"), file)
+	writeFile(t, filepath.Join(dir, "large.jsonl"), lines.Bytes())
 }
 
 // writeTable writes a Delta table of files with narrow ranges, so that a wrong bound prunes a row.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/klauspost/compress/huff0"
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -25,6 +26,11 @@ type scratch struct {
 	header  bytes.Buffer
 	thrift  *thrift.Encoder
 	zstd    map[int]*zstd.Encoder // by level
+
+	coded []byte // a page compressed without matches
+	huff  huff0.Scratch
+	longs []int64
+	ints  []int32
 }
 
 // maxKept is the size above which a buffer is not kept for the next file.
@@ -33,6 +39,7 @@ const maxKept = 8 << 20
 // scratches shares scratch memory between files; it holds no state.
 var scratches = sync.Pool{New: func() any {
 	s := &scratch{dict: newDictionary(), zstd: make(map[int]*zstd.Encoder)}
+	s.huff.Reuse = huff0.ReusePolicyNone
 	s.thrift = thrift.NewEncoder(new(thrift.CompactProtocol).NewWriter(&s.header))
 	return s
 }}
@@ -42,7 +49,7 @@ func getScratch() *scratch { return scratches.Get().(*scratch) } //nolint:forcet
 // put gives the memory back, unless an unusual file made it large.
 func (s *scratch) put() {
 	s.entries.Data, s.entries.Offsets = nil, nil // they alias the dictionary
-	if max(cap(s.values), cap(s.raw), cap(s.packed)) <= maxKept && cap(s.dict.indices) <= dictIndices {
+	if max(cap(s.values), cap(s.raw), cap(s.packed), cap(s.coded), 8*cap(s.longs), 4*cap(s.ints)) <= maxKept && cap(s.dict.indices) <= dictIndices {
 		scratches.Put(s)
 	}
 }

@@ -2,6 +2,7 @@
 
 usage: verify.py DIR, or verify.py golden DIR
 DIR/wild.parquet   rows of every type, nested and extreme; DIR/wild.jsonl has the same rows in a canonical form
+DIR/large.parquet  columns of several pages, with DIR/large.jsonl
 DIR/table          a Delta table of several files whose statistics must prune no row that a filter wants
 With "golden", DIR/*.jsonl hold the rows of files of other writers as weir reads them; the first line names the file.
 """
@@ -56,6 +57,17 @@ def leaves(column, path):
 
 def order(s):
     return s.value if pa.types.is_timestamp(s.type) or pa.types.is_date32(s.type) else s.as_py()
+
+
+def check_large(path, expected):
+    rows = [json.loads(line) for line in open(expected, encoding="utf-8")]
+    want = [tuple(row[name] for name in ("id", "url", "seq", "day", "noise", "at")) for row in rows]
+    table = pq.read_table(path, page_checksum_verification=True)
+    got = [table.column(n) for n in ("id", "url", "seq")] + [table.column("day").cast(pa.int32()), table.column("noise"), table.column("at").cast(pa.int64())]
+    assert list(zip(*(c.to_pylist() for c in got))) == want
+    query = f"select id, url, seq, day - date '1970-01-01', noise, epoch_us(\"at\") from read_parquet('{path}', file_row_number = true) order by file_row_number"
+    assert duckdb.sql(query).fetchall() == want
+    print("large:", len(want), "rows")
 
 
 def check_wild(path, expected):
@@ -151,6 +163,7 @@ if sys.argv[1] == "golden":
     check_golden(sys.argv[2])
 else:
     check_wild(sys.argv[1] + "/wild.parquet", sys.argv[1] + "/wild.jsonl")
+    check_large(sys.argv[1] + "/large.parquet", sys.argv[1] + "/large.jsonl")
     check_table(sys.argv[1] + "/table")
 sys.stdout.flush()
 os._exit(0)  # the interpreter's own way out sometimes aborts in a thread of pyarrow
