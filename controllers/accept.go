@@ -55,7 +55,7 @@ func localDir(uri string) (string, bool) {
 
 func onVolume(dir string, volumes []v1alpha1.Volume) bool {
 	for _, v := range volumes {
-		if strings.HasPrefix(path.Clean(dir)+"/", path.Clean(v.MountPath)+"/") {
+		if v.PersistentVolumeClaim != nil && strings.HasPrefix(path.Clean(dir)+"/", path.Clean(v.MountPath)+"/") {
 			return true
 		}
 	}

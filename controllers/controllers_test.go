@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/api/strict"
@@ -121,7 +123,7 @@ func TestClusterFaults(t *testing.T) {
 	for name, tt := range tests {
 		spec := v1alpha1.PipelineSpec{Sink: v1alpha1.SinkSpec{Delta: &v1alpha1.DeltaSink{URI: tt.uri}}}
 		if tt.mount != "" {
-			spec.Template.Volumes = []v1alpha1.Volume{{Name: "v", MountPath: tt.mount}}
+			spec.Template.Volumes = []v1alpha1.Volume{{Name: "v", MountPath: tt.mount, PersistentVolumeClaim: &v1alpha1.ClaimReference{ClaimName: "lake"}}}
 		}
 		p := &v1alpha1.Pipeline{Spec: spec}
 		v1alpha1.SetDefaults(p)
@@ -269,7 +271,7 @@ func TestTempDir(t *testing.T) {
 			p.Spec.Sink.Delta.Maintenance.TargetFileSize = new(resource.MustParse(tt.target))
 		}
 		if tt.mount != "" {
-			p.Spec.Template.Volumes = []v1alpha1.Volume{{Name: "v", MountPath: tt.mount}}
+			p.Spec.Template.Volumes = []v1alpha1.Volume{{Name: "v", MountPath: tt.mount, PersistentVolumeClaim: &v1alpha1.ClaimReference{ClaimName: "lake"}}}
 		}
 		v1alpha1.SetDefaults(p)
 		spec, limit, mounts := podTemplate(p, "weir:test", "").Spec, "", 0
@@ -313,5 +315,30 @@ func TestTeller(t *testing.T) {
 	}
 	if tell.forget(types.NamespacedName{Namespace: "n", Name: "p"}); len(tell.said) != 0 {
 		t.Error("it remembers what is gone")
+	}
+}
+
+// TestConfigMapVolume: a ConfigMap is mounted read-only, no place for a table, and found by its name.
+func TestConfigMapVolume(t *testing.T) {
+	volumes := []v1alpha1.Volume{{Name: "types", MountPath: "/types", ConfigMap: &v1alpha1.LocalReference{Name: "order-types"}}}
+	p := &v1alpha1.Pipeline{Spec: v1alpha1.PipelineSpec{
+		Sink: v1alpha1.SinkSpec{Delta: &v1alpha1.DeltaSink{URI: "s3://l/p"}}, Template: v1alpha1.TemplateSpec{Volumes: volumes},
+	}}
+	v1alpha1.SetDefaults(p)
+	spec := podTemplate(p, "weir:test", "").Spec
+	i := slices.IndexFunc(spec.Volumes, func(v corev1ac.VolumeApplyConfiguration) bool { return *v.Name == "types" })
+	if i < 0 || spec.Volumes[i].ConfigMap == nil || *spec.Volumes[i].ConfigMap.Name != "order-types" || spec.SecurityContext.FSGroup != nil {
+		t.Errorf("volumes %v, security %v", spec.Volumes, spec.SecurityContext)
+	}
+	mounts := spec.Containers[0].VolumeMounts
+	k := slices.IndexFunc(mounts, func(m corev1ac.VolumeMountApplyConfiguration) bool { return *m.Name == "types" })
+	if k < 0 || *mounts[k].MountPath != "/types" || mounts[k].ReadOnly == nil || !*mounts[k].ReadOnly {
+		t.Errorf("mounts %v", mounts)
+	}
+	if onVolume("/types/table", volumes) {
+		t.Error("a table may lie in a ConfigMap")
+	}
+	if uses := secretUses(p, "order-types"); !slices.Equal(uses, []string{"spec.template.volumes[0]"}) {
+		t.Errorf("used in %q", uses)
 	}
 }

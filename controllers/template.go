@@ -58,7 +58,7 @@ func podTemplate(p *v1alpha1.Pipeline, image, config string) *corev1ac.PodTempla
 		WithServiceAccountName(orElse(t.ServiceAccountName, p.Name)).
 		WithAutomountServiceAccountToken(false).WithEnableServiceLinks(false).
 		WithTerminationGracePeriodSeconds(gracePeriod).
-		WithSecurityContext(podSecurity(len(t.Volumes) > 0)).
+		WithSecurityContext(podSecurity(slices.ContainsFunc(t.Volumes, func(v v1alpha1.Volume) bool { return v.PersistentVolumeClaim != nil }))).
 		WithTopologySpreadConstraints(spread(p.Name)).
 		WithVolumes(corev1ac.Volume().WithName(configVolume).WithConfigMap(corev1ac.ConfigMapVolumeSource().WithName(p.Name))).
 		WithContainers(container(p, image))
@@ -121,8 +121,13 @@ func place(spec *corev1ac.PodSpecApplyConfiguration, t *v1alpha1.TemplateSpec) {
 		spec.WithImagePullSecrets(corev1ac.LocalObjectReference().WithName(s.Name))
 	}
 	for _, v := range t.Volumes {
-		spec.WithVolumes(corev1ac.Volume().WithName(v.Name).
-			WithPersistentVolumeClaim(corev1ac.PersistentVolumeClaimVolumeSource().WithClaimName(v.PersistentVolumeClaim.ClaimName)))
+		mounted := corev1ac.Volume().WithName(v.Name)
+		if v.ConfigMap != nil {
+			mounted.WithConfigMap(corev1ac.ConfigMapVolumeSource().WithName(v.ConfigMap.Name))
+		} else {
+			mounted.WithPersistentVolumeClaim(corev1ac.PersistentVolumeClaimVolumeSource().WithClaimName(v.PersistentVolumeClaim.ClaimName))
+		}
+		spec.WithVolumes(mounted)
 	}
 	if len(t.NodeSelector) > 0 {
 		spec.WithNodeSelector(t.NodeSelector)
@@ -176,7 +181,11 @@ func container(p *v1alpha1.Pipeline, image string) *corev1ac.ContainerApplyConfi
 		c.WithImagePullPolicy(corev1.PullPolicy(t.ImagePullPolicy))
 	}
 	for _, v := range t.Volumes {
-		c.WithVolumeMounts(corev1ac.VolumeMount().WithName(v.Name).WithMountPath(v.MountPath))
+		mount := corev1ac.VolumeMount().WithName(v.Name).WithMountPath(v.MountPath)
+		if v.ConfigMap != nil {
+			mount.WithReadOnly(true)
+		}
+		c.WithVolumeMounts(mount)
 	}
 	return c
 }
@@ -274,6 +283,11 @@ func secretUses(p *v1alpha1.Pipeline, name string) []string {
 	for i, e := range p.Spec.Template.EnvFrom {
 		if e.SecretRef != nil && e.SecretRef.Name == name || e.ConfigMapRef != nil && e.ConfigMapRef.Name == name {
 			uses = append(uses, fmt.Sprintf("spec.template.envFrom[%d]", i))
+		}
+	}
+	for i, v := range p.Spec.Template.Volumes {
+		if v.ConfigMap != nil && v.ConfigMap.Name == name {
+			uses = append(uses, fmt.Sprintf("spec.template.volumes[%d]", i))
 		}
 	}
 	return slices.Compact(uses)

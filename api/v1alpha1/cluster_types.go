@@ -50,7 +50,8 @@ type TemplateSpec struct {
 	// +kubebuilder:validation:MaxItems=16
 	EnvFrom []EnvSource `json:"envFrom,omitempty"`
 
-	// PersistentVolumeClaims that the pods mount, for a table in a directory that all of them share. Default none.
+	// What the pods mount: a PersistentVolumeClaim for a table in a directory that all of them share, a ConfigMap with the
+	// schemas of schema.format. Default none.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -192,7 +193,9 @@ type EnvSource struct {
 	ConfigMapRef *LocalReference `json:"configMapRef,omitempty"`
 }
 
-// Volume is a PersistentVolumeClaim in the pods.
+// Volume is a PersistentVolumeClaim or a ConfigMap in the pods.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.persistentVolumeClaim) != has(self.configMap)",message="set exactly one of persistentVolumeClaim and configMap"
 type Volume struct {
 	// Name of the volume in the pod: lower-case letters, digits and '-' in between.
 	// +required
@@ -209,8 +212,13 @@ type Volume struct {
 	MountPath string `json:"mountPath"`
 
 	// The claim, in the pipeline's namespace. With more than one pod it must be one that many nodes can write to.
-	// +required
-	PersistentVolumeClaim ClaimReference `json:"persistentVolumeClaim"`
+	// +optional
+	PersistentVolumeClaim *ClaimReference `json:"persistentVolumeClaim,omitempty"`
+
+	// A ConfigMap of the pipeline's namespace, each of its keys a file in mountPath, such as a descriptor set under binaryData
+	// that schema.format.protobuf.file names. Read when a pod starts: for another content, name another ConfigMap.
+	// +optional
+	ConfigMap *LocalReference `json:"configMap,omitempty"`
 }
 
 // ClaimReference names a PersistentVolumeClaim.

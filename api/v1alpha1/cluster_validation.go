@@ -136,7 +136,15 @@ func validateVolume(v *Volume, at *field.Path) field.ErrorList {
 	if len(p) < 2 || len(p) > maxMountPath || !strings.HasPrefix(p, "/") || strings.Contains(p, ":") || p == configDir {
 		errs = append(errs, field.Invalid(at.Child("mountPath"), p, "must begin with /, hold no colon and not be /etc/weir"))
 	}
-	return append(errs, named(v.PersistentVolumeClaim.ClaimName, at.Child("persistentVolumeClaim", "claimName"))...)
+	switch claim, files := v.PersistentVolumeClaim, v.ConfigMap; {
+	case (claim == nil) == (files == nil):
+		errs = append(errs, field.Invalid(at, v.Name, "set exactly one of persistentVolumeClaim and configMap"))
+	case claim != nil:
+		errs = append(errs, named(claim.ClaimName, at.Child("persistentVolumeClaim", "claimName"))...)
+	default:
+		errs = append(errs, named(files.Name, at.Child("configMap", "name"))...)
+	}
+	return errs
 }
 
 func validateToleration(t *Toleration, at *field.Path) field.ErrorList {
