@@ -155,7 +155,8 @@ type SchemaSpec struct {
 	Columns []ColumnSpec `json:"columns,omitempty"`
 
 	// What happens to a field of an event that is no column. AddColumns (the default) makes a column of it. Rescue puts it
-	// into the string column _rescued. Drop leaves it out. Reject refuses the event and tells its producer.
+	// into the string column _rescued. Drop leaves it out. Reject refuses the event and tells its producer. Suspend pauses
+	// the pipeline before the event, until it is started again.
 	// +optional
 	// +default="AddColumns"
 	OnUnknown UnknownPolicy `json:"onUnknown,omitempty"`

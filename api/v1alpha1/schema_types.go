@@ -48,7 +48,7 @@ const (
 
 // UnknownPolicy says what happens to a field that is no column.
 //
-// +kubebuilder:validation:Enum=AddColumns;Rescue;Drop;Reject
+// +kubebuilder:validation:Enum=AddColumns;Rescue;Drop;Reject;Suspend
 type UnknownPolicy string
 
 // The policies for unknown fields.
@@ -57,4 +57,5 @@ const (
 	UnknownRescue     UnknownPolicy = "Rescue"
 	UnknownDrop       UnknownPolicy = "Drop"
 	UnknownReject     UnknownPolicy = "Reject"
+	UnknownSuspend    UnknownPolicy = "Suspend"
 )

@@ -88,7 +88,7 @@ func validatePorts(s *PipelineSpec, at *field.Path) field.ErrorList {
 func validateSchema(s *SchemaSpec, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	errs = appendBad(errs, oneOf(s.OnMismatch, at.Child("onMismatch"), MismatchRescue, MismatchReject, MismatchSuspend))
-	errs = appendBad(errs, oneOf(s.OnUnknown, at.Child("onUnknown"), UnknownAddColumns, UnknownRescue, UnknownDrop, UnknownReject))
+	errs = appendBad(errs, oneOf(s.OnUnknown, at.Child("onUnknown"), UnknownAddColumns, UnknownRescue, UnknownDrop, UnknownReject, UnknownSuspend))
 	errs = append(errs, validateFormat(&s.Format, at.Child("format"))...)
 	errs = append(errs, validateColumns(s.Columns, at.Child("columns"))...)
 	errs = appendBad(errs, between(s.MaxColumns, 1, maxColumns, at.Child("maxColumns")))

@@ -182,7 +182,7 @@ var mismatches = map[v1alpha1.MismatchPolicy]decode.OnMismatch{
 
 var unknowns = map[v1alpha1.UnknownPolicy]decode.OnUnknown{
 	v1alpha1.UnknownAddColumns: decode.AddColumns, v1alpha1.UnknownRescue: decode.RescueUnknown,
-	v1alpha1.UnknownDrop: decode.DropUnknown, v1alpha1.UnknownReject: decode.RejectUnknown,
+	v1alpha1.UnknownDrop: decode.DropUnknown, v1alpha1.UnknownReject: decode.RejectUnknown, v1alpha1.UnknownSuspend: decode.SuspendUnknown,
 }
 
 // decodeOptions is what the decoder takes of p.

@@ -53,6 +53,8 @@ const (
 	DropUnknown
 	// RejectUnknown refuses the record.
 	RejectUnknown
+	// SuspendUnknown refuses the record and marks the [Reject], as SuspendPipeline does.
+	SuspendUnknown
 )
 
 // Defaults and bounds of [Options].

@@ -23,6 +23,7 @@ type Decoder struct {
 	// Of the record that is being read:
 	reason   string // why it is refused
 	mismatch bool   // it is valid, but a value of it has no place
+	uncalled bool   // it has a field that is no column, and must not have one
 	misfits  misfits
 	expanded int // slots that lists of structs took, over all leaf columns
 	path     [pathSteps]step
@@ -249,7 +250,7 @@ func (d *Decoder) land(sys System) bool {
 
 func (d *Decoder) begin() {
 	d.misfits.reset()
-	d.mismatch = false
+	d.mismatch, d.uncalled = false, false
 	d.expanded = 0
 	d.depth = 0
 	d.json, d.seen = d.json[:0], d.seen[:0]

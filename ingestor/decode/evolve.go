@@ -87,15 +87,27 @@ func Line(mime event.MIME, payload []byte, i int, refused func(row int) bool) in
 }
 
 // suspends says whether the record that was just refused is to stop the pipeline.
-func (d *Decoder) suspends() bool { return d.mismatch && d.opts.OnMismatch == SuspendPipeline }
+func (d *Decoder) suspends() bool {
+	return d.mismatch && d.opts.OnMismatch == SuspendPipeline || d.uncalled && d.opts.OnUnknown == SuspendUnknown
+}
+
+// refuseUnknown refuses the record because of a field that is no column, of b[at].
+func (d *Decoder) refuseUnknown(at int) int {
+	d.uncalled = true
+	policy := "Reject"
+	if d.opts.OnUnknown == SuspendUnknown {
+		policy = "Suspend"
+	}
+	return d.fail(at, "the field is no column, and onUnknown is "+policy, "declare it in schema.columns, or leave it out")
+}
 
 // uninvited goes on after the value record[i:end] of a field that is no column and must not become one.
 func (d *Decoder) uninvited(i, end int) int {
 	switch d.opts.OnUnknown {
 	case DropUnknown:
 		d.shared.dropped.Add(1)
-	case RejectUnknown:
-		return d.fail(i, "the field is no column, and onUnknown is Reject", "declare it in schema.columns, or leave it out")
+	case RejectUnknown, SuspendUnknown:
+		return d.refuseUnknown(i)
 	default:
 		d.note(i, end, unwelcome)
 	}

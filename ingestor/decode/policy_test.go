@@ -85,6 +85,23 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
+// TestSuspendUnknown: a field that is no column stops the pipeline, of whatever format; a malformed record does not.
+func TestSuspendUnknown(t *testing.T) {
+	d := decode.NewDecoder(decode.NewSchema(structOf(nullable("a", prim(schema.Long))), decode.Options{OnUnknown: decode.SuspendUnknown}))
+	accept(t, d, `{"a":1}`, `{"a":1,"b":null}`)
+	n, rejects := d.Append(event.NDJSON, []byte("{\"a\":2}\n{\n{\"a\":3,\"b\":1}\n{\"a\":4}"), decode.System{}, nil)
+	if n != 0 || len(rejects) != 1 || !rejects[0].Suspend || rejects[0].Row != 2 || !strings.Contains(rejects[0].Reason, "onUnknown is Suspend") || d.Rows() != 2 {
+		t.Fatalf("%d accepted, %+v, %d rows", n, rejects, d.Rows())
+	}
+	if _, rejects = d.Append(event.JSON, []byte("{"), decode.System{}, nil); len(rejects) != 1 || rejects[0].Suspend {
+		t.Fatalf("%+v", rejects)
+	}
+	accept(t, d, `{"a":"x"}`) // rescued
+	if diff := cmp.Diff([]row{{"a": int64(1)}, {"a": int64(1)}, {"_rescued": `{"a":"x"}`}}, take(t, d)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestWiden: a column of longs becomes one of doubles until it is settled, also in lists and structs, and for all decoders.
 func TestWiden(t *testing.T) {
 	for _, policy := range []decode.OnMismatch{decode.Rescue, decode.RejectRecord} {

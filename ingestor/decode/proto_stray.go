@@ -132,8 +132,8 @@ func (d *Decoder) refuge(from, at, end int) int {
 		d.json = d.json[:from]
 	case d.opts.OnUnknown == DropUnknown:
 		d.shared.dropped.Add(1)
-	case d.opts.OnUnknown == RejectUnknown:
-		return d.fail(at, "the field is no column, and onUnknown is Reject", "declare it in schema.columns, or leave it out")
+	case d.opts.OnUnknown == RejectUnknown, d.opts.OnUnknown == SuspendUnknown:
+		return d.refuseUnknown(at)
 	case d.opts.OnUnknown == RescueUnknown:
 		d.note(from, len(d.json), unwelcome)
 	case d.opts.OnMismatch != Rescue:
