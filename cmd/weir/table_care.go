@@ -26,7 +26,8 @@ func tableWork(use, short, long, example string, viewer viewer, do func(context.
 
 func tableCare(viewer viewer) []*cobra.Command {
 	return []*cobra.Command{
-		tableOptimize(viewer), tableVacuum(viewer), tableRestore(viewer), tableCheckpoint(viewer), tableCleanLog(viewer), tableVerify(viewer),
+		tableOptimize(viewer), tableVacuum(viewer), tableRestore(viewer), tableWiden(viewer), tableCheckpoint(viewer), tableCleanLog(viewer),
+		tableVerify(viewer),
 	}
 }
 
@@ -159,6 +160,71 @@ func planRestore(ctx context.Context, v view, t *delta.Table, version int64) err
 	_, err = fmt.Fprintf(v.out, "%d files of %s would come back, %d of %s would go%s\n",
 		p.FilesAdded, humanBytes(p.BytesAdded), p.FilesRemoved, humanBytes(p.BytesRemoved), also)
 	return err
+}
+
+type widenReport struct {
+	Version      int64 `json:"version"`
+	FilesAdded   int   `json:"filesAdded"`
+	FilesRemoved int   `json:"filesRemoved"`
+	BytesAdded   int64 `json:"bytesAdded"`
+	BytesRemoved int64 `json:"bytesRemoved"`
+	DryRun       bool  `json:"dryRun"`
+}
+
+func tableWiden(viewer viewer) *cobra.Command {
+	var columns []string
+	var o delta.WidenOptions
+	cmd := tableWork("widen", "Give columns a wider type",
+		"Give columns a type that holds all values of the one they have, and write every file of the table anew, in one commit. Byte, "+
+			"short, integer and long widen upwards, the smaller three and float to double, integers and decimals to a decimal with "+
+			"enough digits. Readers need nothing new. A Pipeline that declares the column has to name the new type.",
+		"  weir table widen --column 'dep_delay=decimal(22,2)' ./tables/flights", viewer,
+		func(ctx context.Context, v view, t *delta.Table) error {
+			to, err := columnTypes(columns)
+			if err != nil {
+				return err
+			}
+			done, err := t.Widen(ctx, to, o)
+			if err != nil {
+				return err
+			}
+			if v.json {
+				return v.encode(widenReport{done.Version, done.FilesAdded, done.FilesRemoved, done.BytesAdded, done.BytesRemoved, o.DryRun})
+			}
+			if o.DryRun {
+				_, err = fmt.Fprintf(v.out, "%d files of %s would be written anew\n", done.FilesRemoved, humanBytes(done.BytesRemoved))
+				return err
+			}
+			_, err = fmt.Fprintf(v.out, "%d files of %s became %d of %s, version %d\n",
+				done.FilesRemoved, humanBytes(done.BytesRemoved), done.FilesAdded, humanBytes(done.BytesAdded), done.Version)
+			return err
+		})
+	cmd.Flags().StringArrayVar(&columns, "column", nil, "column and its new type, as NAME=TYPE; a dot behind each struct that it lies in")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say how much would be written anew and write nothing")
+	return cmd
+}
+
+// columnTypes reads NAME=TYPE.
+func columnTypes(columns []string) (map[string]*schema.Type, error) {
+	if len(columns) == 0 {
+		return nil, errors.New("widen needs --column NAME=TYPE: weir table schema lists the columns and their types")
+	}
+	to := map[string]*schema.Type{}
+	for _, c := range columns {
+		name, text, ok := strings.Cut(c, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("--column %q: write NAME=TYPE, such as amount=double", c)
+		}
+		d, err := schema.ParseDDL(text)
+		if err != nil {
+			return nil, fmt.Errorf("--column %q: %w", c, err)
+		}
+		if to[name] != nil {
+			return nil, fmt.Errorf("--column %q: the column is named twice", c)
+		}
+		to[name] = d.Type
+	}
+	return to, nil
 }
 
 func tableCheckpoint(viewer viewer) *cobra.Command {
