@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"maps"
@@ -30,6 +31,7 @@ const (
 // Proxy stands in front of a server and does what a test wants to the requests.
 type Proxy struct {
 	URL    string
+	Host   string // that requests are passed on to by name; empty: as the client has it, who may have signed it
 	target string
 
 	mu     sync.Mutex // guards decide
@@ -112,7 +114,7 @@ func (p *Proxy) forward(ctx context.Context, r *http.Request, body []byte) (*htt
 		return nil, err
 	}
 	out.Header = r.Header.Clone()
-	out.Host = r.Host // it is signed
+	out.Host = cmp.Or(p.Host, r.Host)
 	out.ContentLength = int64(len(body))
 	return http.DefaultTransport.RoundTrip(out)
 }

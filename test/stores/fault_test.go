@@ -51,55 +51,77 @@ func TestStorm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := start(t)
 			server.Setenv(t)
-			uri := "s3://" + peers.Bucket + "/storm"
-			direct := openStore(t, uri)
-			createTable(t, direct)
 			proxy := peers.NewProxy(t, server)
-			const writers, each = 4, 10
-			var mu sync.Mutex
-			acked, failed := map[int64]string{}, map[string]error{}
-			var wg sync.WaitGroup
-			tables := make([]*delta.Table, writers)
-			for w := range tables {
-				table, err := delta.Open(t.Context(), openHasty(t, proxy.URL, uri), delta.Options{MaxAttempts: 1000})
-				must(t, err)
-				tables[w] = table
-			}
-			proxy.On(stormy(1, 0.3), nil)
-			for w, table := range tables {
-				wg.Go(func() {
-					for i := range each {
-						path := fmt.Sprintf("w%d-%d", w, i)
-						res, err := table.Commit(t.Context(), appending(path))
-						mu.Lock()
-						if err == nil {
-							acked[res.Version] = path
-						} else {
-							failed[path] = err
-						}
-						mu.Unlock()
-					}
-				})
-			}
-			wg.Wait()
-			proxy.On(nil, nil)
-			s := checkLog(t, direct, acked)
-			unknown := 0
-			for path, err := range failed {
-				if _, open := errors.AsType[*delta.UnknownOutcomeError](err); open {
-					unknown++
-				} else if s.Contains(path) {
-					t.Errorf("%s failed with %v and is in the table", path, err)
+			storm(t, "s3", proxy, func() string { return proxy.URL })
+		})
+	}
+	t.Run("fake-gcs-server", func(t *testing.T) {
+		server := peers.FakeGCS(t)
+		proxy := peers.NewProxy(t, server)
+		proxy.Host = strings.TrimPrefix(server.URL, "http://") // it serves one host, and nobody signs
+		storm(t, "gs", proxy, func() string {
+			t.Setenv("STORAGE_EMULATOR_HOST", proxy.URL) // an endpoint that is given otherwise wants credentials
+			return ""
+		})
+	})
+	t.Run("azurite", func(t *testing.T) {
+		server := peers.Azurite(t)
+		path := "/" + peers.AzureAccount
+		proxy := peers.NewProxy(t, &peers.Server{URL: strings.TrimSuffix(server.URL, path)})
+		storm(t, "az", proxy, func() string { return proxy.URL + path })
+	})
+}
+
+// storm has four writers commit through the proxy, at the endpoint that through returns.
+func storm(t *testing.T, scheme string, proxy *peers.Proxy, through func() string) {
+	t.Helper()
+	uri := scheme + "://" + peers.Bucket + "/storm"
+	direct := openStore(t, uri)
+	createTable(t, direct)
+	endpoint := through()
+	const writers, each = 4, 10
+	var mu sync.Mutex
+	acked, failed := map[int64]string{}, map[string]error{}
+	var wg sync.WaitGroup
+	tables := make([]*delta.Table, writers)
+	for w := range tables {
+		table, err := delta.Open(t.Context(), openHasty(t, endpoint, uri), delta.Options{MaxAttempts: 1000})
+		must(t, err)
+		tables[w] = table
+	}
+	proxy.On(stormy(1, 0.3), nil)
+	for w, table := range tables {
+		wg.Go(func() {
+			for i := range each {
+				file := fmt.Sprintf("w%d-%d", w, i)
+				res, err := table.Commit(t.Context(), appending(file))
+				mu.Lock()
+				if err == nil {
+					acked[res.Version] = file
+				} else {
+					failed[file] = err
 				}
-			}
-			if len(acked) < writers*each/2 {
-				t.Errorf("only %d of %d commits got through; failed: %v", len(acked), writers*each, failed)
-			}
-			t.Logf("3 requests of 10 fail: %d commits acknowledged, %d refused, %d unknown; version %d", len(acked), len(failed)-unknown, unknown, s.Version())
-			for _, table := range tables {
-				must(t, table.Close(context.WithoutCancel(t.Context())))
+				mu.Unlock()
 			}
 		})
+	}
+	wg.Wait()
+	proxy.On(nil, nil)
+	s := checkLog(t, direct, acked)
+	unknown := 0
+	for file, err := range failed {
+		if _, open := errors.AsType[*delta.UnknownOutcomeError](err); open {
+			unknown++
+		} else if s.Contains(file) {
+			t.Errorf("%s failed with %v and is in the table", file, err)
+		}
+	}
+	if len(acked) < writers*each/2 {
+		t.Errorf("only %d of %d commits got through; failed: %v", len(acked), writers*each, failed)
+	}
+	t.Logf("3 requests of 10 fail: %d commits acknowledged, %d refused, %d unknown; version %d", len(acked), len(failed)-unknown, unknown, s.Version())
+	for _, table := range tables {
+		must(t, table.Close(context.WithoutCancel(t.Context())))
 	}
 }
 
