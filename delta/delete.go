@@ -2,8 +2,6 @@ package delta
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strconv"
 
 	"github.com/weir-dev/weir/delta/parquet"
@@ -37,25 +35,17 @@ func (t *Table) Delete(ctx context.Context, o DeleteOptions) (DeleteResult, erro
 	if o.Memory <= 0 {
 		o.Memory = defaultMergeMemory
 	}
-	for attempt := 1; ; attempt++ {
-		s, err := t.Update(ctx)
-		if err != nil {
-			return DeleteResult{}, err
-		}
+	var done DeleteResult
+	err := t.editing(ctx, "delete", func(s *Snapshot) (*tableEdit, error) {
 		d := &deletion{t: t, s: s, o: &o, result: DeleteResult{Version: s.version}}
-		if err = d.run(ctx); err == nil {
-			return d.result, nil
-		}
-		if _, unknown := errors.AsType[*UnknownOutcomeError](err); !unknown && d.edit != nil {
-			err = errors.Join(err, d.edit.undo(ctx))
-		}
-		if _, conflict := errors.AsType[*ConflictError](err); !conflict || attempt >= t.opt.MaxAttempts {
-			return DeleteResult{}, fmt.Errorf("delete: %w", err)
-		}
-		if err := pause(ctx, attempt); err != nil {
-			return DeleteResult{}, err
-		}
+		err := d.run(ctx)
+		done = d.result
+		return d.edit, err
+	})
+	if err != nil {
+		return DeleteResult{}, err
 	}
+	return done, nil
 }
 
 // deletion is one attempt, over one snapshot.

@@ -49,6 +49,30 @@ func (t *Table) newTableEdit(s *Snapshot, to *schema.Type, o parquet.WriterOptio
 	return e
 }
 
+// editing has an edit made on the newest snapshot, and again on a newer one when another commit got in its way. What an attempt
+// wrote and did not commit is deleted.
+func (t *Table) editing(ctx context.Context, what string, attempt func(s *Snapshot) (*tableEdit, error)) error {
+	for n := 1; ; n++ {
+		s, err := t.Update(ctx)
+		if err != nil {
+			return err
+		}
+		edit, err := attempt(s)
+		if err == nil {
+			return nil
+		}
+		if _, unknown := errors.AsType[*UnknownOutcomeError](err); !unknown && edit != nil {
+			err = errors.Join(err, edit.undo(ctx))
+		}
+		if _, conflict := errors.AsType[*ConflictError](err); !conflict || n >= t.opt.MaxAttempts {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if err := pause(ctx, n); err != nil {
+			return err
+		}
+	}
+}
+
 // insert puts rows in.
 func (e *tableEdit) insert(ctx context.Context, batches []*column.Batch) error {
 	if err := e.check(batches); err != nil {

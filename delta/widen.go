@@ -2,8 +2,6 @@ package delta
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -40,8 +38,8 @@ func (e *WideningError) Error() string { return "column " + strconv.Quote(e.Colu
 // Widen gives columns a type that holds all values of the one they have, and writes every file of the table anew, in one
 // commit. It needs no table feature, so whoever could read the table still can; its price is that all is written once more.
 // A column inside of structs has a dot behind each of them. The rows stay the same: the commit says dataChange = false, and
-// the table may be append-only. When another commit got in the way, all is done again on the newer snapshot; a writer that
-// comes later finds the new schema.
+// the table may be append-only. When another commit got in the way, all is done again on the newer snapshot, so writers are
+// better stopped meanwhile; one that comes later finds the new schema.
 //
 // What widens is what the Delta protocol allows: byte, short, integer and long among each other upwards, the three smaller ones and
 // float to double, and these integers and decimals to a decimal with no fewer digits on either side of the point.
@@ -51,25 +49,17 @@ func (t *Table) Widen(ctx context.Context, columns map[string]*schema.Type, o Wi
 	if o.Memory <= 0 {
 		o.Memory = defaultMergeMemory
 	}
-	for attempt := 1; ; attempt++ {
-		s, err := t.Update(ctx)
-		if err != nil {
-			return WidenResult{}, err
-		}
+	var done WidenResult
+	err := t.editing(ctx, "widen", func(s *Snapshot) (*tableEdit, error) {
 		w := &widening{t: t, s: s, o: &o, columns: columns, result: WidenResult{Version: s.version}}
-		if err = w.run(ctx); err == nil {
-			return w.result, nil
-		}
-		if _, unknown := errors.AsType[*UnknownOutcomeError](err); !unknown && w.edit != nil {
-			err = errors.Join(err, w.edit.undo(ctx))
-		}
-		if _, conflict := errors.AsType[*ConflictError](err); !conflict || attempt >= t.opt.MaxAttempts {
-			return WidenResult{}, fmt.Errorf("widen: %w", err)
-		}
-		if err := pause(ctx, attempt); err != nil {
-			return WidenResult{}, err
-		}
+		err := w.run(ctx)
+		done = w.result
+		return w.edit, err
+	})
+	if err != nil {
+		return WidenResult{}, err
 	}
+	return done, nil
 }
 
 // widening is one attempt, over one snapshot.

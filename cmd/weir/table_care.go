@@ -177,7 +177,8 @@ func tableWiden(viewer viewer) *cobra.Command {
 	cmd := tableWork("widen", "Give columns a wider type",
 		"Give columns a type that holds all values of the one they have, and write every file of the table anew, in one commit. Byte, "+
 			"short, integer and long widen upwards, the smaller three and float to double, integers and decimals to a decimal with "+
-			"enough digits. Readers need nothing new. A Pipeline that declares the column has to name the new type.",
+			"enough digits. Readers need nothing new. Stop the pipelines that write to the table: a commit that comes meanwhile makes it "+
+			"begin again. A Pipeline that declares the column has to name the new type.",
 		"  weir table widen --column 'dep_delay=decimal(22,2)' ./tables/flights", viewer,
 		func(ctx context.Context, v view, t *delta.Table) error {
 			to, err := columnTypes(columns)
