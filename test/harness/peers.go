@@ -130,7 +130,9 @@ var javaPrograms = map[string]struct {
 	},
 	"TableRows": {sources: []string{"TableRows.java"}, jars: "spark", flags: sparkFlags},
 	// What it does is small and many: code compiled twice would cost more than it brings.
-	"SparkPeer": {sources: []string{"SparkPeer.java"}, jars: "spark", flags: append([]string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}, sparkFlags...)},
+	"SparkPeer": {sources: []string{"SparkPeer.java"}, jars: "spark", flags: append([]string{
+		"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:ReservedCodeCacheSize=240m", // 48 MiB would be the default, and fill up
+	}, sparkFlags...)},
 }
 
 var sparkFlags = []string{
@@ -146,7 +148,9 @@ func (p *Peers) Java(ctx context.Context, program string, args ...string) (*exec
 		return nil, err
 	}
 	spec := javaPrograms[program]
-	all := append(append([]string{}, spec.flags...), "-cp", classes+":"+p.jars(spec.jars), program)
+	// Standard output is for answers; the virtual machine would put its warnings there.
+	all := append([]string{"-Xlog:disable", "-Xlog:all=warning:stderr", "-XX:+DisplayVMOutputToStderr"}, spec.flags...)
+	all = append(all, "-cp", classes+":"+p.jars(spec.jars), program)
 	return exec.CommandContext(ctx, "java", append(all, args...)...), nil
 }
 
