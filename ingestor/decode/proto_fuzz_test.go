@@ -52,13 +52,14 @@ func FuzzProtobuf(f *testing.F) {
 			b = edited(marshal(t, randomMessage(rand.New(rand.NewPCG(seed, 1)), md, 4, false)), edits)
 		}
 		m := dynamicpb.NewMessage(md)
-		err := proto.Unmarshal(b, m)
+		told, err := unmarshal(b, m)
 		d := decode.NewDecoder(decode.NewSchema(nil, decode.Options{Protobuf: p}))
 		n, rejects := d.Append(event.Protobuf, b, decode.System{}, nil)
 		for _, r := range rejects {
 			checkReason(t, r.Reason)
 		}
 		switch {
+		case !told:
 		case n == 1 && err != nil:
 			t.Fatalf("accepted what dynamicpb refuses: %v", err)
 		case n == 0 && err == nil && !strictly(rejects[0].Reason):
@@ -69,7 +70,7 @@ func FuzzProtobuf(f *testing.F) {
 		if used := usedBytes(batch.Columns); estimate != used {
 			t.Fatalf("Bytes() said %d, the sealed batch uses %d", estimate, used)
 		}
-		if n == 1 && batch.Schema.Index("_rescued") < 0 {
+		if told && n == 1 && batch.Schema.Index("_rescued") < 0 {
 			want := protoRow(m)
 			if diff := cmp.Diff(any(want), marked(want, batch.Row(0)), cmpopts.EquateNaNs()); diff != "" {
 				t.Fatalf("(-dynamicpb +weir):\n%s", diff)
@@ -83,6 +84,13 @@ func FuzzProtobuf(f *testing.F) {
 			checkElsewhere(t, p, b)
 		}
 	})
+}
+
+// unmarshal is proto.Unmarshal. told is false when that panics, as it does in v1.36.12 over some malformed entries of maps
+// (testdata/fuzz/FuzzProtobuf): then nobody says what is right.
+func unmarshal(b []byte, m proto.Message) (told bool, err error) {
+	defer func() { told = recover() == nil }()
+	return true, proto.Unmarshal(b, m)
 }
 
 // strictly says whether weir has a reason of its own to refuse a record.
