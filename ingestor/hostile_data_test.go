@@ -71,7 +71,7 @@ func hostileRecords() []string {
 }
 
 // TestHostileData sends through a running pipeline what no table is made for: alternating types, a key in each casing, names
-// that tables cannot have, texts of 1 MiB, numbers of 400 digits, 100,000 keys in one event and over 100,000 events.
+// that tables cannot have, texts of 1 MiB, numbers of 400 digits, 100,000 keys in one event and 20,000 over as many events.
 // All of it lands, each value under its name in a column or in _rescued. What is no JSON is refused with advice.
 func TestHostileData(t *testing.T) {
 	log := &lockedBuffer{}
