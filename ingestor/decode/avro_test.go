@@ -165,21 +165,8 @@ func TestAvro(t *testing.T) {
 	}
 	check("delimited", d)
 	for _, codec := range []ocf.CodecName{ocf.Null, ocf.Deflate, ocf.Snappy, ocf.ZStandard} {
-		var file bytes.Buffer
-		enc, err := ocf.NewEncoder(allAvro, &file, ocf.WithCodec(codec), ocf.WithBlockLength(7))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, rec := range records {
-			if err := enc.Encode(rec); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := enc.Close(); err != nil {
-			t.Fatal(err)
-		}
 		d := decode.NewDecoder(decode.NewSchema(nil, decode.Options{}))
-		if _, rejects := d.Append(event.AvroFile, file.Bytes(), decode.System{}, nil); len(rejects) > 0 {
+		if _, rejects := d.Append(event.AvroFile, avroContainer(t, allAvro, codec, records...), decode.System{}, nil); len(rejects) > 0 {
 			t.Fatal(codec, rejects)
 		}
 		check(string(codec), d)
@@ -250,6 +237,67 @@ func TestAvroVersions(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, w)
 		}
 	}
+}
+
+// TestAvroChangedDefault has writers of three versions at once: one without a field, two with it and with different defaults.
+// A writer puts every field of its schema on the wire, so that its default is never asked for: that of the reader fills in
+// what the oldest lacks, in files as well as by id, and without a reader there is none.
+func TestAvroChangedDefault(t *testing.T) {
+	with := func(field string) string {
+		return `{"type":"record","name":"M","fields":[{"name":"id","type":"long"}` + field + `]}`
+	}
+	v1, v2, v3 := with(""), with(`,{"name":"level","type":"string","default":"low"}`), with(`,{"name":"level","type":"string","default":"high"}`)
+	rec := map[string]any{"id": int64(1), "level": "low"}
+	ids := map[uint32]*decode.AvroSchema{1: avroSchema(t, v1), 2: avroSchema(t, v2), 3: avroSchema(t, v3)}
+	lookup := func(id uint32) (*decode.AvroSchema, error) { return ids[id], nil }
+	for name, c := range map[string]struct {
+		reader *decode.AvroSchema
+		oldest string
+	}{
+		"no reader": {nil, `{"id":1}`},
+		"low":       {avroSchema(t, v2), `{"id":1,"level":"low"}`},
+		"high":      {avroSchema(t, v3), `{"id":1,"level":"high"}`},
+	} {
+		d := decode.NewDecoder(decode.NewSchema(nil, decode.Options{Avro: &decode.Avro{Schema: c.reader, Lookup: lookup}}))
+		for i, text := range []string{v1, v2, v3} {
+			if n, rejects := d.Append(event.Avro, withID(uint32(i+1), avroBytes(t, text, rec)), decode.System{}, nil); n != 1 {
+				t.Fatal(name, rejects)
+			}
+			if n, rejects := d.Append(event.AvroFile, avroContainer(t, text, ocf.Null, rec), decode.System{}, nil); n != 1 {
+				t.Fatal(name, rejects)
+			}
+		}
+		b := d.Take()
+		checkBatch(t, b)
+		for i := range b.Rows {
+			want := `{"id":1,"level":"low"}`
+			if i < 2 {
+				want = c.oldest
+			}
+			if got := string(jsonRow(b, i)); got != want {
+				t.Errorf("%s, row %d: got %s, want %s", name, i, got, want)
+			}
+		}
+	}
+}
+
+// avroContainer is an object container file of records.
+func avroContainer(t testing.TB, text string, codec ocf.CodecName, records ...map[string]any) []byte {
+	t.Helper()
+	var file bytes.Buffer
+	enc, err := ocf.NewEncoder(text, &file, ocf.WithCodec(codec), ocf.WithBlockLength(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rec := range records {
+		if err := enc.Encode(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := enc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
 }
 
 // TestAvroElsewhere decodes into tables that have other types, or not all columns.

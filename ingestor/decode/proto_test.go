@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/weir-dev/weir/delta/column"
 	"github.com/weir-dev/weir/delta/schema"
@@ -236,6 +237,58 @@ func TestProtobufVersions(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestProtobufChangedDefault has producers of two versions of a proto2 type whose default changed. What a producer did not
+// set is null whichever version the pipeline knows: the default is that of whoever reads, and each version reads another.
+func TestProtobufChangedDefault(t *testing.T) {
+	source := func(level, mode string) string {
+		return `syntax = "proto2"; package t; enum E { A = 0; B = 1; } message M { required int64 id = 1; optional string level = 2 [default = "` + level +
+			`"]; optional E mode = 3 [default = ` + mode + `]; optional N n = 4; } message N { optional int32 size = 1 [default = 7]; }`
+	}
+	old, young := source("low", "A"), source("high", "B")
+	var payloads [][]byte
+	var read []string
+	for i, text := range []string{old, young} {
+		_, md := protobufOf(t, text, "t.M")
+		level, mode := md.Fields().ByName("level"), md.Fields().ByName("mode")
+		for _, set := range []bool{false, true} {
+			m := dynamicpb.NewMessage(md)
+			m.Set(md.Fields().ByName("id"), protoreflect.ValueOfInt64(int64(10*i)))
+			if set { // to what is the default anyhow: then it is on the wire
+				m.Set(level, m.Get(level))
+				m.Set(mode, m.Get(mode))
+			}
+			m.Mutable(md.Fields().ByName("n"))
+			payloads = append(payloads, marshal(t, m))
+			read = append(read, m.Get(level).String())
+		}
+	}
+	if diff := cmp.Diff([]string{"low", "low", "high", "high"}, read); diff != "" {
+		t.Fatalf("the producers' code reads (-want +got):\n%s", diff)
+	}
+	want := []string{`{"id":0,"n":{}}`, `{"id":0,"level":"low","mode":"A","n":{}}`, `{"id":10,"n":{}}`, `{"id":10,"level":"high","mode":"B","n":{}}`}
+	for _, text := range []string{old, young} {
+		p, _ := protobufOf(t, text, "t.M")
+		d := decode.NewDecoder(decode.NewSchema(nil, decode.Options{Protobuf: p}))
+		for _, b := range payloads {
+			if n, rejects := d.Append(event.Protobuf, b, decode.System{}, nil); n != 1 {
+				t.Fatal(rejects)
+			}
+		}
+		batch := d.Take()
+		for i, w := range want {
+			if got := string(jsonRow(batch, i)); got != w {
+				t.Errorf("got  %s\nwant %s", got, w)
+			}
+		}
+	}
+	p, _ := protobufOf(t, young, "t.M")
+	strict := &schema.Type{Kind: schema.Struct, Fields: []schema.Field{{Name: "level", Type: &schema.Type{Kind: schema.String}}}}
+	d := decode.NewDecoder(decode.NewSchema(strict, decode.Options{Protobuf: p}))
+	if n, rejects := d.Append(event.Protobuf, payloads[2], decode.System{}, nil); n != 0 || !strings.Contains(rejects[0].Reason, "field level, byte 4: missing, and the table's column is NOT NULL") {
+		t.Error(n, rejects)
 	}
 }
 
