@@ -177,13 +177,14 @@ type avroFile struct {
 	sync   []byte
 	rest   []byte
 	left   int // bytes that may still be unpacked
+	d      *Decoder
 }
 
 func (d *Decoder) openAvroFile(b []byte) (*avroFile, error) {
 	if !bytes.HasPrefix(b, avroFileMark) {
 		return nil, errors.New("it does not begin like an Avro object container file")
 	}
-	f := &avroFile{codec: "null", left: d.opts.MaxInflated}
+	f := &avroFile{codec: "null", left: d.opts.MaxInflated, d: d}
 	i := len(avroFileMark)
 	var text []byte
 	for {
@@ -257,7 +258,7 @@ func (f *avroFile) unpack(b []byte) ([]byte, error) {
 	case "null":
 		return b, nil
 	case "deflate":
-		r = flate.NewReader(bytes.NewReader(b))
+		r = f.d.inflate(b)
 	case "snappy":
 		n, err := snappy.DecodedLen(b[:max(0, len(b)-4)])
 		if err != nil || len(b) < 4 {
@@ -282,6 +283,7 @@ func (f *avroFile) unpack(b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("its codec %q is not known: use null, deflate, snappy or zstandard", printable([]byte(f.codec), maxExcerptBytes))
 	}
 	out, err := io.ReadAll(io.LimitReader(r, int64(f.left)+1))
+	f.d.deflated.Reset(nil) // the payload is not kept
 	switch {
 	case err != nil:
 		return nil, errAvroBlock
@@ -289,6 +291,15 @@ func (f *avroFile) unpack(b []byte) ([]byte, error) {
 		return nil, errArrowBudget
 	}
 	return out, nil
+}
+
+// inflate reads what b is, deflated, with a reader of 40 KB that serves every block.
+func (d *Decoder) inflate(b []byte) io.Reader {
+	d.deflated.Reset(b)
+	if r, ok := d.inflater.(flate.Resetter); !ok || r.Reset(&d.deflated, nil) != nil {
+		d.inflater = flate.NewReader(&d.deflated)
+	}
+	return d.inflater
 }
 
 // appendAvroFile decodes an Avro object container file. What cannot be read is refused as a whole, a record alone.

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"bytes"
+	"io"
 	"strconv"
 
 	"github.com/weir-dev/weir/delta/column"
@@ -40,6 +41,8 @@ type Decoder struct {
 
 	fileSchema *AvroSchema // of the last Avro file
 	fileText   []byte
+	deflated   bytes.Reader // what inflater reads
+	inflater   io.Reader    // nil until a deflated block comes
 }
 
 // NewDecoder returns a decoder without rows.
