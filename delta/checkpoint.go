@@ -96,7 +96,7 @@ func writeCheckpoint(ctx context.Context, st store.Store, s *Snapshot, now time.
 	if err != nil {
 		return err
 	}
-	info, err := parquet.Write(w, writtenSchema, batches, parquet.WriterOptions{StatsColumns: -1})
+	info, err := parquet.Write(w, writtenSchema, batches, s.writerOptions(parquet.WriterOptions{StatsColumns: -1}))
 	if err == nil {
 		err = ctx.Err()
 	}

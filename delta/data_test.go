@@ -337,3 +337,21 @@ func TestStatsColumnsOfTheTable(t *testing.T) {
 		}
 	}
 }
+
+// TestEncodingsOfTheTable: what counts up takes next to nothing, but for readers that know the old encodings only.
+func TestEncodingsOfTheTable(t *testing.T) {
+	for property, small := range map[string]bool{"": true, "2.12.0": true, "1.0.0": false} {
+		c := delta.CreateOptions{}
+		if property != "" {
+			c.Configuration = map[string]string{"delta.parquet.format.version": property}
+		}
+		b := column.NewBatch(oneColumn)
+		for i := range int64(10_000) {
+			b.Columns[0].AppendInt64(i)
+		}
+		b.Seal(10_000)
+		if size := write(t, create(t, store.NewMemory(), c), b)[0].Size; (size < 5_000) != small {
+			t.Errorf("version %q: %d bytes", property, size)
+		}
+	}
+}

@@ -27,7 +27,8 @@ func (e *NotNullError) Error() string {
 // Partition columns are left out of the files. An empty or NUL-free string is what a partition value can hold: the empty
 // string is null.
 //
-// Statistics cover the first 32 columns unless o or the table property delta.dataSkippingNumIndexedCols says otherwise.
+// Statistics cover the first 32 columns unless o or the table property delta.dataSkippingNumIndexedCols says otherwise. The
+// table property delta.parquet.format.version = 1.0.0 keeps the files to encodings that old readers know.
 //
 // Rows are checked against NOT NULL and the constraints of the newest snapshot; see [Transaction.Constraints].
 //
@@ -58,9 +59,13 @@ func (t *Table) WriteData(ctx context.Context, s *schema.Type, partitionBy []str
 	return w.adds, nil
 }
 
-// statsColumns takes the table's word for which columns get statistics, unless o decides.
-func (t *Table) statsColumns(o parquet.WriterOptions) parquet.WriterOptions {
-	n, ok := t.snap.Load().intProperty("delta.dataSkippingNumIndexedCols")
+// writerOptions takes the table's word for which columns get statistics and for the encodings, unless o decides.
+// delta.parquet.format.version is a property of Delta Lake and the Delta kernel: 1.0.0 is what old readers know.
+func (s *Snapshot) writerOptions(o parquet.WriterOptions) parquet.WriterOptions {
+	if s.metadata != nil && strings.HasPrefix(s.metadata.Configuration["delta.parquet.format.version"], "1.") {
+		o.Encodings = parquet.EncodingsV1
+	}
+	n, ok := s.intProperty("delta.dataSkippingNumIndexedCols")
 	switch {
 	case !ok || o.StatsColumns != 0:
 	case n < 0:
@@ -105,7 +110,7 @@ type dataWriter struct {
 }
 
 func (t *Table) newDataWriter(s *schema.Type, partitionBy []string, o parquet.WriterOptions) *dataWriter {
-	w := &dataWriter{table: t, partitionBy: partitionBy, options: t.statsColumns(o), name: "part"}
+	w := &dataWriter{table: t, partitionBy: partitionBy, options: t.snap.Load().writerOptions(o), name: "part"}
 	for _, f := range s.Fields {
 		if !slices.Contains(partitionBy, f.Name) {
 			w.fields = append(w.fields, f)

@@ -11,9 +11,6 @@ import (
 	"github.com/parquet-go/parquet-go/encoding/rle"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
-
-	"github.com/weir-dev/weir/delta/column"
-	"github.com/weir-dev/weir/delta/schema"
 )
 
 // chunk writes one column of one row group.
@@ -29,6 +26,7 @@ type chunk struct {
 	meta   format.ColumnMetaData
 
 	differences choice // of pages of integers, see appendValues
+	lengths     choice // taken: some page of text has them in front
 	literals    choice // of pages of text, see pack
 }
 
@@ -118,14 +116,15 @@ func (l *leaf) bounded() bool { return l.stats != nil && l.maxRep == 0 }
 // writePage writes the next page, of at most left rows, and returns how many it took.
 func (c *chunk) writePage(left int) (rows int, err error) {
 	c.levels.reset()
-	c.values = c.values[:0]
-	values := 0
+	c.stretches = c.stretches[:0]
+	values, size := 0, 0
 	most, room := min(left, c.opts.pageRows), c.opts.pageBytes
-	for rows < most && max(len(c.values), 4*values) < room && c.levels.entries < room {
+	for rows < most && max(size, 4*values) < room && c.levels.entries < room {
 		n := c.l.piece(most-rows, room)
 		v, from, to := c.l.walk(n, &c.levels)
 		if from < to && !c.dict {
-			c.plain(v, from, to)
+			c.take(v, from, to)
+			size += c.l.plainSize(v, from, to)
 		}
 		values += to - from
 		rows += n
@@ -152,54 +151,6 @@ func (c *chunk) writePage(left int) (rows int, err error) {
 			Statistics: format.Statistics{NullCount: nulls},
 		}),
 	})
-}
-
-// appendValues appends the page's n values: as indices of the dictionary, integers by their differences
-// (DELTA_BINARY_PACKED) if that takes half of the bytes at most, all else plain.
-func (c *chunk) appendValues(n int) (format.Encoding, error) {
-	if c.dict {
-		return format.RLEDictionary, c.appendIndices(n)
-	}
-	width := intWidth(c.l.phys)
-	if width > 0 && len(c.values) > 0 && c.differences != declined {
-		b, err := c.appendDifferences(c.encoded[:0], c.values, width)
-		if err != nil {
-			return 0, fmt.Errorf("encode differences: %w", err)
-		}
-		c.encoded = b
-		if c.differences == open {
-			c.differences.decide(2*len(b) <= len(c.values))
-		}
-		if c.differences == taken {
-			c.raw = append(c.raw, b...)
-			return format.DeltaBinaryPacked, nil
-		}
-	}
-	at := len(c.raw)
-	c.raw = append(c.raw, c.values...)
-	if c.l.t.Kind == schema.Boolean {
-		c.raw = packBools(c.raw, at)
-	}
-	return format.Plain, nil
-}
-
-// intWidth is how many bytes a plain integer has, 0 for other values.
-func intWidth(t format.Type) int {
-	switch t {
-	case format.Int32:
-		return 4
-	case format.Int64:
-		return 8
-	default:
-		return 0
-	}
-}
-
-func (c *chunk) plain(v *column.Vector, from, to int) {
-	c.values = c.l.appendPlain(c.values, v, from, to)
-	if c.l.bounded() {
-		c.bounds.add(v, from, to)
-	}
 }
 
 // appendIndices appends the page's part of the dictionary indices: their width in bits, then the hybrid encoding.
@@ -257,21 +208,34 @@ func (c *chunk) countNulls() {
 	}
 }
 
-// pack compresses the page c.raw. The first of several pages of text is compressed with matches and without; where those
-// save next to nothing, the others do without.
+// worthMatching: matches have to save more than one byte in so many, at level 1.
+const worthMatching = 64
+
+// pack compresses the page c.raw. Text is compressed without matches as well if it is the first of several pages, or if matches
+// did not make it smaller, where the compressor does not try anything else: the smaller one counts, and where matches save
+// next to nothing on the first page, the others do without.
 func (c *chunk) pack(data bool) ([]byte, error) {
-	if c.opts.Codec != Zstd || c.opts.Level > 1 || !data || c.dict || c.l.phys != format.ByteArray || c.literals == declined {
+	if c.opts.Codec != Zstd || !data || c.dict || c.l.phys != format.ByteArray {
 		return c.compress(c.opts, c.raw)
 	}
 	if c.literals == taken {
 		return c.compressLiterals(c.raw), nil
 	}
 	matched, err := c.compress(c.opts, c.raw)
-	if err != nil {
-		return nil, err
+	if err != nil || c.literals == declined && len(matched) < len(c.raw) {
+		return matched, err
 	}
-	const worth = 64 // matches have to save more than one byte in so many
-	c.literals.decide(len(c.compressLiterals(c.raw)) <= len(matched)+len(matched)/worth)
+	literals := c.compressLiterals(c.raw)
+	if c.literals == open {
+		most := len(matched)
+		if c.opts.Level == 1 {
+			most += most / worthMatching
+		}
+		c.literals.decide(len(literals) <= most)
+	}
+	if len(literals) < len(matched) {
+		return literals, nil
+	}
 	return matched, nil
 }
 
@@ -306,6 +270,9 @@ func (c *chunk) describe() {
 	}
 	if c.differences == taken {
 		c.meta.Encoding = append(c.meta.Encoding, format.DeltaBinaryPacked)
+	}
+	if c.lengths == taken {
+		c.meta.Encoding = append(c.meta.Encoding, format.DeltaLengthByteArray)
 	}
 	if !c.l.bounded() {
 		return

@@ -193,18 +193,40 @@ func deltaMini(dst []int64, r *compactReader, width byte, n, size int, least, la
 	}
 	packed := r.b[:bytes]
 	r.b = r.b[bytes:]
-	bit := 0
-	for range n {
-		var x uint64
-		for got := 0; got < int(width); {
-			take := min(8-bit&7, int(width)-got)
-			x |= uint64(packed[bit>>3]>>(bit&7)&(1<<take-1)) << got
-			got, bit = got+take, bit+take
+	if width == 0 { // the differences are all the same, as those of lengths that are
+		for range n {
+			last += least
+			dst = append(dst, last)
 		}
-		last += least + int64(x)
+		return dst, last
+	}
+	mask := ^uint64(0) >> (64 - width)
+	for bit := 0; n > 0; n, bit = n-1, bit+int(width) {
+		last += least + int64(bitsAt(packed, bit, width)&mask)
 		dst = append(dst, last)
 	}
 	return dst, last
+}
+
+// bitsAt returns the width bits of b from the given one on, and others above them.
+func bitsAt(b []byte, bit int, width byte) uint64 {
+	at, shift := bit>>3, byte(bit&7)
+	if at+8 < len(b) {
+		x := binary.LittleEndian.Uint64(b[at:]) >> shift
+		if shift+width > 64 {
+			x |= uint64(b[at+8]) << (64 - shift)
+		}
+		return x
+	}
+	var x uint64
+	for i := at; i < len(b) && i <= (bit+int(width)-1)>>3; i++ {
+		if i == at {
+			x = uint64(b[i]) >> shift
+		} else {
+			x |= uint64(b[i]) << (8*(i-at) - int(shift))
+		}
+	}
+	return x
 }
 
 func (v *values) deltaInts(t physType, b []byte, limit int) error {

@@ -14,8 +14,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/encoding/delta"
 	"github.com/parquet-go/parquet-go/format"
 	"github.com/pierrec/lz4/v4"
+	"pgregory.net/rapid"
 
 	"github.com/weir-dev/weir/delta/schema"
 )
@@ -169,6 +171,32 @@ func TestOldBitPackedLevels(t *testing.T) {
 	if _, _, err := newBitPacked([]byte{0}, 2, 5); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("too short: error %v", err)
 	}
+}
+
+// TestDeltaBlock: integers of every width come back from parquet-go's encoder.
+func TestDeltaBlock(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		width := rapid.IntRange(0, 64).Draw(t, "width")
+		mask := ^uint64(0) >> 1 >> max(0, 63-width)
+		if width == 0 {
+			mask = 0
+		}
+		var want []int64
+		for _, x := range rapid.SliceOfN(rapid.Uint64(), 0, 300).Draw(t, "values") {
+			want = append(want, int64(x&mask))
+		}
+		b, err := new(delta.BinaryPackedEncoding).EncodeInt64(nil, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, rest, err := deltaBlock(nil, append(b, "rest"...), len(want))
+		if err != nil || string(rest) != "rest" {
+			t.Fatalf("%q follows, error %v", rest, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+	})
 }
 
 // TestClaimsCostNothing guards that a file cannot make the reader allocate by claiming large numbers.

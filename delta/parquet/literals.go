@@ -14,7 +14,7 @@ const (
 	zstdRaw       = 0
 	zstdPacked    = 2
 	huffmanHeader = 2 | 3<<2 // literals with a tree of their own, in four streams, sizes of 18 bits
-	fewLiterals   = 1 << 10  // a shorter block is stored as it is
+	fewLiterals   = 1 << 8   // a shorter block is stored as it is
 )
 
 // compressLiterals returns b as a zstd frame without matches, in memory that the next call uses again: its blocks are literals

@@ -5,8 +5,8 @@
 // it is full. Encodings, compression and the Thrift structures of the format are those of parquet-go; the assembly of
 // pages is ours, see docs/adr/0004-parquet-library.md.
 //
-// The format is that of https://github.com/apache/parquet-format: data page V1, PLAIN and RLE_DICTIONARY, three-level
-// lists, logical and converted types side by side, so that old and new readers agree on every column.
+// The format is that of https://github.com/apache/parquet-format: data page V1, [Encodings], three-level lists, logical and
+// converted types side by side, so that old and new readers agree on every column.
 package parquet
 
 import (
@@ -51,12 +51,24 @@ const (
 	pageBytes     = 1 << 20 // of encoded values before compression; one larger value makes one larger page
 )
 
+// Encodings are those that a file uses for values.
+type Encodings uint8
+
+const (
+	// EncodingsV2 are PLAIN, RLE_DICTIONARY and two of version 2 of the format: DELTA_BINARY_PACKED where it halves integers,
+	// DELTA_LENGTH_BYTE_ARRAY for text and binary without a dictionary. Spark reads them since 3.4.
+	EncodingsV2 Encodings = iota
+	// EncodingsV1 are PLAIN and RLE_DICTIONARY, for old readers. Files are larger.
+	EncodingsV1
+)
+
 // WriterOptions are the choices of one file. The zero value is a good default.
 type WriterOptions struct {
 	Codec        Codec
-	Level        int // of Zstd: 1 (fastest, also for 0) to 4 (smallest)
-	RowGroupRows int // 0 means DefaultRowGroupRows
-	StatsColumns int // columns with statistics, counted over leaves in schema order; 0 means 32, negative none
+	Level        int       // of Zstd: 1 (fastest, also for 0) to 4 (smallest)
+	RowGroupRows int       // 0 means DefaultRowGroupRows
+	Encodings    Encodings // EncodingsV2 by default
+	StatsColumns int       // columns with statistics, counted over leaves in schema order; 0 means 32, negative none
 
 	pageRows, pageBytes int // smaller pages for tests; 0 means the constants
 }

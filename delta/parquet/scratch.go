@@ -16,16 +16,16 @@ import (
 
 // scratch is the memory that writing a file needs and the next file can use again.
 type scratch struct {
-	levels  levels
-	values  []byte // of the page, plain
-	raw     []byte // the page before compression
-	packed  []byte // and after
-	encoded []byte
-	dict    *dictionary
-	entries column.Vector // of the dictionary
-	header  bytes.Buffer
-	thrift  *thrift.Encoder
-	zstd    map[int]*zstd.Encoder // by level
+	levels    levels
+	stretches []stretch // of the page's values
+	raw       []byte    // the page before compression
+	packed    []byte    // and after
+	encoded   []byte
+	dict      *dictionary
+	entries   column.Vector // of the dictionary
+	header    bytes.Buffer
+	thrift    *thrift.Encoder
+	zstd      map[int]*zstd.Encoder // by level
 
 	coded []byte // a page compressed without matches
 	huff  huff0.Scratch
@@ -49,7 +49,8 @@ func getScratch() *scratch { return scratches.Get().(*scratch) } //nolint:forcet
 // put gives the memory back, unless an unusual file made it large.
 func (s *scratch) put() {
 	s.entries.Data, s.entries.Offsets = nil, nil // they alias the dictionary
-	if max(cap(s.values), cap(s.raw), cap(s.packed), cap(s.coded), 8*cap(s.longs), 4*cap(s.ints)) <= maxKept && cap(s.dict.indices) <= dictIndices {
+	clear(s.stretches[:cap(s.stretches)])        // they would keep the batches
+	if max(cap(s.raw), cap(s.packed), cap(s.coded), 8*cap(s.longs), 4*cap(s.ints)) <= maxKept && cap(s.dict.indices) <= dictIndices {
 		scratches.Put(s)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -108,8 +109,9 @@ func mergeRound(ctx context.Context, w io.Writer, dir, base, source string) erro
 	table := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
 	fmt.Fprintln(table, "| merge by \t| bytes written \t| files \t| CPU \t| wall \t| peak memory \t|")
 	fmt.Fprintln(table, "|---\t|---\t|---\t|---\t|---\t|---\t|")
-	var peer, best merged
+	var peer merged
 	var peerUse usage
+	var against []string
 	for _, name := range []string{"delta-rs", "weir, copy-on-write", "weir, deletion vectors"} {
 		to := filepath.Join(dir, "run")
 		if err := cloneTable(base, to); err != nil {
@@ -134,18 +136,19 @@ func mergeRound(ctx context.Context, w io.Writer, dir, base, source string) erro
 		} else if got.Rows != peer.Rows || got.Sum != peer.Sum || got.Updated != peer.Updated {
 			return fmt.Errorf("%s has %d rows of sum %d after %d updates, delta-rs %d of %d after %d", name, got.Rows, got.Sum, got.Updated, peer.Rows, peer.Sum, peer.Updated)
 		}
-		best = got
-		if name == "weir, deletion vectors" {
-			defer func(use usage) {
-				fmt.Fprintf(w, "\ndeletion vectors against delta-rs: %.3f of the bytes, %.2f of the CPU; both tables hold the same rows\n\n",
-					float64(best.Bytes)/float64(peer.Bytes), use.CPU.Seconds()/peerUse.CPU.Seconds())
-			}(use)
+		if name != "delta-rs" {
+			against = append(against, fmt.Sprintf("%s %.3f of the bytes and %.2f of the CPU", strings.TrimPrefix(name, "weir, "),
+				float64(got.Bytes)/float64(peer.Bytes), use.CPU.Seconds()/peerUse.CPU.Seconds()))
 		}
 		if err := os.RemoveAll(to); err != nil {
 			return err
 		}
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\nagainst delta-rs: %s; the tables hold the same rows\n\n", strings.Join(against, ", "))
+	return nil
 }
 
 // mergeWeir is weir's part: -merge-weir TABLE SOURCE NAME.
