@@ -68,6 +68,12 @@ func (s *Server) Stop() {
 	}
 }
 
+// Kill ends the server at once, in the middle of what it does.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill() // it may have ended
+	<-s.done
+}
+
 // tail keeps the end of a program's output.
 type tail struct {
 	mu sync.Mutex // guards b

@@ -1,8 +1,10 @@
 package peers
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -18,20 +20,48 @@ type Fault int
 
 // The faults. What is not forwarded does not reach the server.
 const (
-	Pass       Fault = iota
-	Busy             // not forwarded; answered 503 SlowDown
-	Broken           // not forwarded; answered 500 InternalError
-	CutBefore        // not forwarded; the connection is cut
-	LostAnswer       // forwarded; the connection is cut in place of the answer
-	LateError        // forwarded; answered 500 InternalError in place of the answer
-	Unknown          // not forwarded; answered 501 NotImplemented
-	HalfAnswer       // forwarded; the connection is cut in the middle of the answer's body
+	Pass        Fault = iota
+	Busy              // not forwarded; answered 503, the service is busy
+	Throttled         // not forwarded; answered 429 with a Retry-After of an hour
+	Broken            // not forwarded; answered 500, an internal error
+	Denied            // not forwarded; answered 403, the credentials may not do this
+	Unknown           // not forwarded; answered 501 NotImplemented
+	CutBefore         // not forwarded; the connection is cut
+	HalfRequest       // forwarded up to the middle of its body, where both connections are cut
+	LostAnswer        // forwarded; the connection is cut in place of the answer
+	LateError         // forwarded; answered 500 in place of the answer
+	HalfAnswer        // forwarded; the connection is cut in the middle of the answer's body
 )
+
+// Speech is whose words the answers are that a [Proxy] makes up.
+type Speech int
+
+// The services.
+const (
+	S3Speech Speech = iota
+	GCSSpeech
+	AzureSpeech
+)
+
+// refusals are the answers to what is not forwarded, as the services document them: a code of each, and what it says.
+var refusals = map[Fault]struct {
+	status  int
+	codes   [3]string // by Speech
+	message string
+}{
+	Busy:      {http.StatusServiceUnavailable, [3]string{"SlowDown", "backendError", "ServerBusy"}, "Please reduce your request rate."},
+	Throttled: {http.StatusTooManyRequests, [3]string{"SlowDown", "rateLimitExceeded", "OperationTimedOut"}, "Please reduce your request rate."},
+	Broken:    {http.StatusInternalServerError, [3]string{"InternalError", "internalError", "InternalError"}, "We encountered an internal error. Please try again."},
+	LateError: {http.StatusInternalServerError, [3]string{"InternalError", "internalError", "InternalError"}, "We encountered an internal error. Please try again."},
+	Denied:    {http.StatusForbidden, [3]string{"AccessDenied", "forbidden", "AuthorizationPermissionMismatch"}, "Access denied."},
+	Unknown:   {http.StatusNotImplemented, [3]string{"NotImplemented", "notImplemented", "NotImplemented"}, "A header you provided implies functionality that is not implemented"},
+}
 
 // Proxy stands in front of a server and does what a test wants to the requests.
 type Proxy struct {
 	URL    string
 	Host   string // that requests are passed on to by name; empty: as the client has it, who may have signed it
+	Speech Speech
 	target string
 
 	mu     sync.Mutex // guards decide
@@ -75,21 +105,15 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fault = decide(r)
 	}
 	switch fault {
-	case Busy:
-		refuse(w, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
-		return
-	case Broken:
-		refuse(w, http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again.")
-		return
-	case Unknown:
-		refuse(w, http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented")
+	case Busy, Throttled, Broken, Denied, Unknown:
+		p.refuse(w, fault)
 		return
 	case CutBefore:
 		panic(http.ErrAbortHandler)
 	default:
 	}
 	// The server finishes what it was sent, even if the client has gone.
-	res, err := p.forward(context.WithoutCancel(r.Context()), r, body)
+	res, err := p.forward(context.WithoutCancel(r.Context()), r, body, fault == HalfRequest)
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -98,18 +122,27 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answered(r)
 	}
 	switch fault {
-	case LostAnswer:
+	case LostAnswer, HalfRequest:
 		panic(http.ErrAbortHandler)
 	case LateError:
-		refuse(w, http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again.")
+		p.refuse(w, fault)
 		return
 	default:
 	}
 	p.relay(w, res, fault)
 }
 
-func (p *Proxy) forward(ctx context.Context, r *http.Request, body []byte) (*http.Response, error) {
-	out, err := http.NewRequestWithContext(ctx, r.Method, p.target+r.RequestURI, strings.NewReader(string(body))) //nolint:gosec // that is what a proxy does
+// cut is the rest of a body that does not come.
+type cut struct{}
+
+func (cut) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func (p *Proxy) forward(ctx context.Context, r *http.Request, body []byte, half bool) (*http.Response, error) {
+	var sent io.Reader = bytes.NewReader(body)
+	if half {
+		sent = io.MultiReader(bytes.NewReader(body[:len(body)/2]), cut{})
+	}
+	out, err := http.NewRequestWithContext(ctx, r.Method, p.target+r.URL.RequestURI(), sent) //nolint:gosec // that is what a proxy does
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +158,9 @@ func (p *Proxy) relay(w http.ResponseWriter, res *http.Response, fault Fault) {
 		panic(http.ErrAbortHandler)
 	}
 	maps.Copy(w.Header(), res.Header)
+	if at := res.Header.Get("Location"); at != "" { // where an upload goes on: through here
+		w.Header().Set("Location", strings.Replace(at, p.target, p.URL, 1))
+	}
 	if res.Request.Method != http.MethodHead && res.StatusCode != http.StatusNoContent {
 		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 	}
@@ -136,8 +172,23 @@ func (p *Proxy) relay(w http.ResponseWriter, res *http.Response, fault Fault) {
 	_, _ = w.Write(data) // the client may have gone
 }
 
-func refuse(w http.ResponseWriter, status int, code, message string) {
+// refuse answers in place of the server.
+func (p *Proxy) refuse(w http.ResponseWriter, fault Fault) {
+	said := refusals[fault]
+	code := said.codes[p.Speech]
+	if fault == Throttled {
+		w.Header().Set("Retry-After", "3600")
+	}
+	if p.Speech == GCSSpeech {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(said.status)
+		_, _ = fmt.Fprintf(w, `{"error":{"code":%d,"message":%q,"errors":[{"reason":%q}]}}`, said.status, said.message, code)
+		return
+	}
 	w.Header().Set("Content-Type", "application/xml")
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>"+code+"</Code><Message>"+message+"</Message></Error>")
+	if p.Speech == AzureSpeech {
+		w.Header().Set("X-Ms-Error-Code", code)
+	}
+	w.WriteHeader(said.status)
+	_, _ = io.WriteString(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>"+code+"</Code><Message>"+said.message+"</Message></Error>")
 }

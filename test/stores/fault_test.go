@@ -21,11 +21,81 @@ import (
 // hasty gives up early, so that a test is short.
 var hasty = remote.Options{Attempts: 4, Delay: 5 * time.Millisecond, MaxDelay: 20 * time.Millisecond, Timeout: 2 * time.Second}
 
-func openHasty(t *testing.T, endpoint, uri string) store.Store {
+// kind is a server that every fault is tried at.
+type kind struct {
+	scheme   string
+	speech   peers.Speech
+	start    func(*testing.T) *peers.Server
+	refusals map[string]refusal // see refusal_test.go
+}
+
+var kinds = map[string]kind{
+	"gofakes3":        {"s3", peers.S3Speech, servers["gofakes3"], s3Refusals},
+	"versitygw":       {"s3", peers.S3Speech, servers["versitygw"], s3Refusals},
+	"fake-gcs-server": {"gs", peers.GCSSpeech, peers.FakeGCS, gcsRefusals},
+	"azurite":         {"az", peers.AzureSpeech, peers.Azurite, azureRefusals},
+}
+
+// front is a server behind a proxy.
+type front struct {
+	kind
+	server   *peers.Server
+	proxy    *peers.Proxy
+	endpoint string // of the proxy
+}
+
+func (k kind) front(t *testing.T) *front {
 	t.Helper()
-	st, err := backends.Open(t.Context(), uri, backends.Settings{Endpoint: endpoint, Remote: hasty})
+	f := &front{kind: k, server: k.start(t)}
+	switch k.scheme {
+	case "s3":
+		f.server.Setenv(t)
+		f.proxy = peers.NewProxy(t, f.server)
+		f.endpoint = f.proxy.URL
+	case "gs":
+		t.Setenv("GOOGLE_SKIP_SIGNATURE", "true") // an endpoint that is given wants credentials otherwise
+		f.proxy = peers.NewProxy(t, f.server)
+		f.proxy.Host = strings.TrimPrefix(f.server.URL, "http://") // it serves one host
+		f.endpoint = f.proxy.URL
+	case "az":
+		path := "/" + peers.AzureAccount
+		f.proxy = peers.NewProxy(t, &peers.Server{URL: strings.TrimSuffix(f.server.URL, path)})
+		f.endpoint = f.proxy.URL + path
+	}
+	f.proxy.Speech = k.speech
+	return f
+}
+
+func (f *front) uri(dir string) string { return f.scheme + "://" + peers.Bucket + "/" + dir }
+
+// open opens a store through the proxy.
+func (f *front) open(t *testing.T, uri string, o remote.Options) store.Store {
+	t.Helper()
+	st, err := backends.Open(t.Context(), uri, backends.Settings{Endpoint: f.endpoint, Remote: o})
 	must(t, err)
+	t.Cleanup(st.(interface{ Close() }).Close)
 	return st
+}
+
+// TestFaults: what may go wrong before a store, before a server of each kind.
+func TestFaults(t *testing.T) {
+	for name, k := range kinds {
+		t.Run(name, func(t *testing.T) {
+			f := k.front(t)
+			for _, c := range []struct {
+				name string
+				test func(*testing.T, *front)
+			}{
+				{"storm", storm}, {"ambiguous put", ambiguousPut}, {"ambiguous commit", ambiguousCommit}, {"slow put", slowPut}, {"asked to wait", askedToWait},
+				{"refusals", refused}, {"probe", probe}, {"outage", outage}, // the last: the server is gone then
+			} {
+				t.Run(c.name, func(t *testing.T) {
+					defer f.proxy.On(nil, nil)
+					c.test(t, f)
+				})
+			}
+		})
+	}
 }
 
 // stormy does something bad to a part of the requests: storms of 503 and 500, cut connections, answers that are lost after
@@ -33,7 +103,7 @@ func openHasty(t *testing.T, endpoint, uri string) store.Store {
 func stormy(seed uint64, part float64) func(*http.Request) peers.Fault {
 	var mu sync.Mutex
 	r := rand.New(rand.NewPCG(seed, 7))
-	faults := []peers.Fault{peers.Busy, peers.Busy, peers.Broken, peers.CutBefore, peers.LostAnswer, peers.LostAnswer, peers.LateError, peers.HalfAnswer}
+	faults := []peers.Fault{peers.Busy, peers.Busy, peers.Broken, peers.CutBefore, peers.HalfRequest, peers.LostAnswer, peers.LostAnswer, peers.LateError, peers.HalfAnswer}
 	return func(*http.Request) peers.Fault {
 		mu.Lock()
 		defer mu.Unlock()
@@ -44,52 +114,23 @@ func stormy(seed uint64, part float64) func(*http.Request) peers.Fault {
 	}
 }
 
-// TestStorm: whatever the store does, an acknowledged commit is in the log once, a refused one not at all, and one of
-// unknown outcome at most once.
-func TestStorm(t *testing.T) {
-	for name, start := range servers {
-		t.Run(name, func(t *testing.T) {
-			server := start(t)
-			server.Setenv(t)
-			proxy := peers.NewProxy(t, server)
-			storm(t, "s3", proxy, func() string { return proxy.URL })
-		})
-	}
-	t.Run("fake-gcs-server", func(t *testing.T) {
-		server := peers.FakeGCS(t)
-		proxy := peers.NewProxy(t, server)
-		proxy.Host = strings.TrimPrefix(server.URL, "http://") // it serves one host, and nobody signs
-		storm(t, "gs", proxy, func() string {
-			t.Setenv("STORAGE_EMULATOR_HOST", proxy.URL) // an endpoint that is given otherwise wants credentials
-			return ""
-		})
-	})
-	t.Run("azurite", func(t *testing.T) {
-		server := peers.Azurite(t)
-		path := "/" + peers.AzureAccount
-		proxy := peers.NewProxy(t, &peers.Server{URL: strings.TrimSuffix(server.URL, path)})
-		storm(t, "az", proxy, func() string { return proxy.URL + path })
-	})
-}
-
-// storm has four writers commit through the proxy, at the endpoint that through returns.
-func storm(t *testing.T, scheme string, proxy *peers.Proxy, through func() string) {
-	t.Helper()
-	uri := scheme + "://" + peers.Bucket + "/storm"
+// storm: whatever the store does, an acknowledged commit is in the log once, a refused one not at all, and one of unknown
+// outcome at most once.
+func storm(t *testing.T, f *front) {
+	uri := f.uri("storm")
 	direct := openStore(t, uri)
 	createTable(t, direct)
-	endpoint := through()
 	const writers, each = 4, 10
 	var mu sync.Mutex
 	acked, failed := map[int64]string{}, map[string]error{}
 	var wg sync.WaitGroup
 	tables := make([]*delta.Table, writers)
 	for w := range tables {
-		table, err := delta.Open(t.Context(), openHasty(t, endpoint, uri), delta.Options{MaxAttempts: 1000})
+		table, err := delta.Open(t.Context(), f.open(t, uri, hasty), delta.Options{MaxAttempts: 1000})
 		must(t, err)
 		tables[w] = table
 	}
-	proxy.On(stormy(1, 0.3), nil)
+	f.proxy.On(stormy(1, 0.3), nil)
 	for w, table := range tables {
 		wg.Go(func() {
 			for i := range each {
@@ -106,7 +147,7 @@ func storm(t *testing.T, scheme string, proxy *peers.Proxy, through func() strin
 		})
 	}
 	wg.Wait()
-	proxy.On(nil, nil)
+	f.proxy.On(nil, nil)
 	s := checkLog(t, direct, acked)
 	unknown := 0
 	for file, err := range failed {
@@ -125,134 +166,45 @@ func storm(t *testing.T, scheme string, proxy *peers.Proxy, through func() strin
 	}
 }
 
-// TestAmbiguousPut: the server writes the object and its answer is lost, cut or late. The put is settled by reading back:
-// it succeeds, once; and when another was first, it says so.
-func TestAmbiguousPut(t *testing.T) {
-	server := peers.S3(t)
-	server.Setenv(t)
-	proxy := peers.NewProxy(t, server)
-	uri := "s3://" + peers.Bucket + "/ambiguous"
-	direct := openStore(t, uri)
-	for name, fault := range map[string]peers.Fault{"lost answer": peers.LostAnswer, "late error": peers.LateError, "cut before": peers.CutBefore, "busy": peers.Busy} {
-		t.Run(name, func(t *testing.T) {
-			st := openHasty(t, proxy.URL, uri)
-			once := func() func(*http.Request) peers.Fault {
-				var first sync.Once
-				return func(r *http.Request) (f peers.Fault) {
-					if r.Method == http.MethodPut {
-						first.Do(func() { f = fault })
-					}
-					return f
-				}
-			}
-			proxy.On(once(), nil)
-			must(t, st.PutIfAbsent(t.Context(), name+"/mine", []byte("mine")))
-			must(t, direct.PutIfAbsent(t.Context(), name+"/theirs", []byte("same bytes")))
-			proxy.On(once(), nil)
-			if err := st.PutIfAbsent(t.Context(), name+"/theirs", []byte("same bytes")); !errors.Is(err, store.ErrExist) {
-				t.Errorf("the key was taken by another put of the same bytes: %v", err)
-			}
-		})
+// askedToWait: a service that says when to come again is not asked before, and one that says so for long not at all.
+func askedToWait(t *testing.T, f *front) {
+	st, requests := f.open(t, f.uri("wait"), hasty), map[string]error{}
+	n := 0
+	f.proxy.On(func(*http.Request) peers.Fault {
+		n++
+		return peers.Throttled
+	}, nil)
+	_, requests["get"] = st.Get(t.Context(), "a")
+	requests["put"] = st.PutIfAbsent(t.Context(), "a", []byte("x"))
+	for _, err := range st.List(t.Context(), "", "") {
+		requests["list"] = err
 	}
-	t.Run("late answer", func(t *testing.T) {
-		o := hasty
-		o.Timeout = 300 * time.Millisecond
-		st, err := backends.Open(t.Context(), uri, backends.Settings{Endpoint: proxy.URL, Remote: o})
-		must(t, err)
-		release := make(chan struct{})
-		var first sync.Once
-		proxy.On(nil, func(r *http.Request) {
-			if r.Method == http.MethodPut {
-				first.Do(func() { <-release })
-			}
-		})
-		defer close(release)
-		must(t, st.PutIfAbsent(t.Context(), "late", []byte("late")))
-	})
+	for name, err := range requests {
+		if store.ClassOf(err) != store.Retry || !strings.Contains(err.Error(), "asks to be left alone for 1h0m0s") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if !errors.Is(requests["put"], store.ErrNotWritten) || n != len(requests) {
+		t.Errorf("%d requests: %v", n, requests["put"])
+	}
 }
 
-// TestOutage: a server that is gone gives a clear error soon, after which surely nothing was written.
-func TestOutage(t *testing.T) {
-	server := peers.S3(t)
-	server.Setenv(t)
-	st := openHasty(t, server.URL, "s3://"+peers.Bucket+"/outage")
+// outage: a server that is gone gives a clear error soon, after which surely nothing was written.
+func outage(t *testing.T, f *front) {
+	st, err := backends.Open(t.Context(), f.uri("outage"), backends.Settings{Remote: hasty})
+	must(t, err)
 	must(t, st.Put(t.Context(), "a", []byte("x")))
-	server.Stop()
-	err := st.PutIfAbsent(t.Context(), "b", nil)
+	f.server.Kill()
+	err = st.PutIfAbsent(t.Context(), "b", nil)
 	if !errors.Is(err, store.ErrNotWritten) || store.ClassOf(err) != store.Retry || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("put: %v", err)
 	}
 	if _, err := st.Get(t.Context(), "a"); store.ClassOf(err) != store.Retry || !strings.Contains(err.Error(), "4 attempts failed") {
 		t.Errorf("get: %v", err)
 	}
-}
-
-// TestRefusals: what a service refuses is told at once, with what to do about it.
-func TestRefusals(t *testing.T) {
-	good := peers.S3(t)
-	good.Setenv(t)
-	skewed := peers.S3(t, "--clock", "1h")
-	for name, c := range map[string]struct {
-		server *peers.Server
-		uri    string
-		env    map[string]string
-		want   []string
-	}{
-		"skewed clock": {skewed, "s3://tables/x", nil, []string{"RequestTimeTooSkewed", "(HTTP 403)", "the clock of this machine"}},
-		"no bucket":    {good, "s3://nobody/x", nil, []string{"NoSuchBucket", "(HTTP 404)", "make the bucket"}},
-		"wrong key":    {good, "s3://tables/x", map[string]string{"AWS_ACCESS_KEY_ID": "who"}, []string{"InvalidAccessKeyId", "check AWS_ACCESS_KEY_ID"}},
-		"wrong secret": {good, "s3://tables/x", map[string]string{"AWS_SECRET_ACCESS_KEY": "what"}, []string{"SignatureDoesNotMatch", "check AWS_SECRET_ACCESS_KEY"}},
-		"no key":       {good, "s3://tables/x", map[string]string{"AWS_ACCESS_KEY_ID": ""}, []string{"no credentials for S3", "set AWS_ACCESS_KEY_ID"}},
-		"anonymous":    {good, "s3://tables/x", map[string]string{"AWS_SKIP_SIGNATURE": "true"}, []string{"AccessDenied", "docs/storage.md"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			for k, v := range c.env {
-				t.Setenv(k, v)
-			}
-			st := openHasty(t, c.server.URL, c.uri)
-			requests := map[string]error{"probe": store.Probe(t.Context(), st, "_weir"), "put": st.Put(t.Context(), "a", nil)}
-			_, requests["get"] = st.Get(t.Context(), "a")
-			for _, err := range st.List(t.Context(), "", "") {
-				requests["list"] = err
-			}
-			for request, err := range requests {
-				if store.ClassOf(err) != store.Reject {
-					t.Errorf("%s: %v, of class %v; want it refused", request, err, store.ClassOf(err))
-					continue
-				}
-				for _, want := range c.want {
-					if !strings.Contains(err.Error(), want) {
-						t.Errorf("%s: %v; want it to say %q", request, err, want)
-					}
-				}
-			}
-		})
-	}
-}
-
-// TestProbe refuses services that do not put an object only if it is absent.
-func TestProbe(t *testing.T) {
-	server := peers.S3(t, "--access-key", "") // so that a header may be taken away
-	server.Setenv(t)
-	proxy := peers.NewProxy(t, server)
-	st := openHasty(t, proxy.URL, "s3://"+peers.Bucket+"/probe")
-	must(t, store.Probe(t.Context(), st, "_weir"))
-	proxy.On(func(r *http.Request) peers.Fault {
-		r.Header.Del("If-None-Match")
-		return peers.Pass
-	}, nil)
-	err := store.Probe(t.Context(), st, "_weir")
-	if _, unsafe := errors.AsType[*store.UnsafeError](err); !unsafe || store.ClassOf(err) != store.Fatal {
-		t.Errorf("a service that ignores If-None-Match: %v", err)
-	}
-	proxy.On(func(r *http.Request) peers.Fault {
-		if r.Header.Get("If-None-Match") != "" {
-			return peers.Unknown
+	for _, err := range st.List(t.Context(), "", "") {
+		if store.ClassOf(err) != store.Retry || !strings.Contains(err.Error(), "the service is not there, or the endpoint is wrong") {
+			t.Errorf("list: %v", err)
 		}
-		return peers.Pass
-	}, nil)
-	err = store.Probe(t.Context(), st, "_weir")
-	if _, unsafe := errors.AsType[*store.UnsafeError](err); !unsafe || !strings.Contains(err.Error(), "NotImplemented") {
-		t.Errorf("a service that does not implement If-None-Match: %v", err)
 	}
 }

@@ -45,7 +45,7 @@ const tokenName = "weirput"
 // service is a container.
 type service struct {
 	client    *container.Client
-	transport *http.Transport
+	transport *remote.Transport
 }
 
 // New is the container that c names. It sends no request.

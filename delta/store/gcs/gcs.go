@@ -44,7 +44,7 @@ const tokenName = "weir-put"
 type service struct {
 	base, bucket, agent string
 	client              *http.Client
-	transport           *http.Transport
+	transport           *remote.Transport
 	bearer              func(context.Context) (string, error) // nil: requests are not signed
 }
 
@@ -291,7 +291,7 @@ func answer(res *http.Response) error {
 	}
 	out.Message = cmp.Or(out.Message, strings.TrimSpace(string(body[:min(len(body), 200)])))
 	switch {
-	case res.StatusCode == http.StatusNotFound && strings.Contains(strings.ToLower(out.Message), "bucket"):
+	case res.StatusCode == http.StatusNotFound && strings.Contains(out.Message, "bucket does not exist"): // not "No such object: bucket/key"
 		out.Kind, out.Hint = remote.Refused, "make the bucket, or correct the URI"
 	case res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusGone:
 		out.Kind = remote.Absent

@@ -31,28 +31,27 @@ func (s *Store) PutIfAbsent(ctx context.Context, key string, data []byte) error 
 // putIfAbsent puts until that is settled or has been tried often enough. doubt: the object may be there, or come yet.
 func (s *Store) putIfAbsent(ctx context.Context, key string, data []byte) (err error, doubt bool) { //nolint:revive // doubt explains err
 	token := newToken()
-	for n := 1; ; n++ {
-		v := s.once(ctx, len(data), func(ctx context.Context) error {
+	for a := new(attempts); ; {
+		v := s.once(ctx, len(data), inBucket(func(ctx context.Context) error {
 			return s.service.Put(ctx, s.prefix+key, data, token, true)
-		})
+		}))
 		doubt = doubt || v.applied
 		switch {
 		case v.err == nil:
 			return nil, false
 		case errors.Is(v.err, store.ErrExist) && doubt:
 			return s.settle(ctx, key, data, token)
-		case !v.again:
-			return exhausted(v.err, n), doubt
-		case n >= s.opt.Attempts && doubt:
+		case s.more(a, v):
+			if err := s.pause(ctx, a, v); err != nil {
+				return errors.Join(err, v.err), doubt
+			}
+		case v.again && doubt:
 			if err, open := s.settle(ctx, key, data, token); !open {
 				return err, false
 			}
-			return exhausted(v.err, n), true
-		case n >= s.opt.Attempts:
-			return exhausted(v.err, n), false
-		}
-		if err := s.pause(ctx, n); err != nil {
-			return errors.Join(err, v.err), doubt
+			return a.exhausted(v), true
+		default:
+			return a.exhausted(v), doubt
 		}
 	}
 }

@@ -64,6 +64,7 @@ type Options struct {
 	Attempts   int           // of a request; 0: 8
 	Delay      time.Duration // before the second attempt, doubled for each further one; 0: 50 ms
 	MaxDelay   time.Duration // 0: 3 s
+	Patience   time.Duration // a service may have one request wait so long in all, by Retry-After; 0: 30 s
 	Timeout    time.Duration // of a request, besides what its bytes take; 0: 15 s
 	BytesASec  int64         // the slowest transfer that is waited for; 0: 128 KiB
 	PartBytes  int           // of streamed objects; 0: 8 MiB
@@ -75,6 +76,7 @@ func (o Options) withDefaults() Options {
 	o.Attempts = cmp.Or(o.Attempts, 8)
 	o.Delay = cmp.Or(o.Delay, 50*time.Millisecond)
 	o.MaxDelay = cmp.Or(o.MaxDelay, 3*time.Second)
+	o.Patience = cmp.Or(o.Patience, 30*time.Second)
 	o.Timeout = cmp.Or(o.Timeout, 15*time.Second)
 	o.BytesASec = cmp.Or(o.BytesASec, 128<<10)
 	o.PartBytes = cmp.Or(o.PartBytes, 8<<20)
@@ -142,9 +144,9 @@ func (s *Store) get(ctx context.Context, key string) (data []byte, token string,
 func (s *Store) Put(ctx context.Context, key string, data []byte) error {
 	err := s.begin(ctx, key)
 	if err == nil {
-		err = s.retry(ctx, len(data), func(ctx context.Context) error {
+		err = s.retry(ctx, len(data), inBucket(func(ctx context.Context) error {
 			return s.service.Put(ctx, s.prefix+key, data, newToken(), false)
-		})
+		}))
 	}
 	return s.wrap("put", key, err)
 }
@@ -187,10 +189,10 @@ func (s *Store) list(ctx context.Context, prefix string, last *string, yield fun
 	var all []store.Info // if they are to be sorted
 	for {
 		var infos []store.Info
-		err := s.retry(ctx, 0, func(ctx context.Context) (err error) {
+		err := s.retry(ctx, 0, inBucket(func(ctx context.Context) (err error) {
 			infos, page.Next, err = s.service.List(ctx, page)
 			return err
-		})
+		}))
 		if err != nil {
 			return false, err
 		}

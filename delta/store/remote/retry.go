@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -52,7 +53,8 @@ var errGone = errors.New("the object was replaced or deleted while it was read")
 type verdict struct {
 	err     error // for the caller
 	again   bool
-	applied bool // it may have taken place
+	applied bool          // it may have taken place
+	after   time.Duration // that the service asks to wait before it is sent again
 }
 
 // judge classifies the error of a request; timedOut says that it took longer than it may.
@@ -70,15 +72,15 @@ func judge(err error, timedOut bool) verdict {
 	switch {
 	case timedOut:
 		said.Message = "no answer in time"
-		return verdict{said, true, true}
+		return verdict{err: said, again: true, applied: true}
 	case untrusted(err):
 		said.Class, said.Hint = store.Reject, "trust the certificate of the service, or correct the endpoint"
 		return verdict{err: said}
 	case unsent(err):
 		said.Hint = "the service is not there, or the endpoint is wrong"
-		return verdict{said, true, false}
+		return verdict{err: said, again: true}
 	}
-	return verdict{said, true, true}
+	return verdict{err: said, again: true, applied: true}
 }
 
 func judgeAnswer(e *Error) verdict {
@@ -90,7 +92,7 @@ func judgeAnswer(e *Error) verdict {
 		return verdict{err: store.ErrExist}
 	case Contends:
 		said.Class = store.Retry
-		return verdict{said, true, false}
+		return verdict{err: said, again: true}
 	case Refused:
 		return verdict{err: said}
 	case Other:
@@ -98,15 +100,28 @@ func judgeAnswer(e *Error) verdict {
 	switch e.Status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:
 		said.Class = store.Retry
-		return verdict{said, true, false}
+		return verdict{err: said, again: true}
 	case http.StatusNotImplemented:
 		return verdict{err: said}
 	}
 	if e.Status >= http.StatusInternalServerError {
 		said.Class = store.Retry
-		return verdict{said, true, true} // it may have been carried out before it failed
+		return verdict{err: said, again: true, applied: true} // it may have been carried out before it failed
 	}
 	return verdict{err: said}
+}
+
+// inBucket is a request that no absent object can fail: if the service finds something missing, it is the bucket.
+func inBucket(request func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := request(ctx)
+		if e, ok := errors.AsType[*Error](err); ok && e.Kind == Absent {
+			refused := *e
+			refused.Kind, refused.Hint = Refused, cmp.Or(e.Hint, "make the bucket, or correct the URI or the endpoint")
+			return &refused
+		}
+		return err
+	}
 }
 
 // unsent says whether a request surely did not reach the service: no connection could be made.
@@ -129,6 +144,7 @@ func (o *Options) limit(bytes int) time.Duration {
 func (s *Store) once(ctx context.Context, bytes int, request func(context.Context) error) verdict {
 	limited, cancel := context.WithTimeout(ctx, s.opt.limit(bytes))
 	defer cancel()
+	limited, asked := withAsked(limited)
 	err := request(limited)
 	if err == nil {
 		return verdict{}
@@ -136,34 +152,58 @@ func (s *Store) once(ctx context.Context, bytes int, request func(context.Contex
 	if ctx.Err() != nil {
 		return verdict{err: ctx.Err(), applied: true}
 	}
-	return judge(err, limited.Err() != nil)
+	v := judge(err, limited.Err() != nil)
+	v.after = asked.get()
+	return v
 }
 
 // retry sends a request that may be sent twice until it succeeds, is refused, or has been tried often enough.
 func (s *Store) retry(ctx context.Context, bytes int, request func(context.Context) error) error {
-	for n := 1; ; n++ {
+	for a := new(attempts); ; {
 		v := s.once(ctx, bytes, request)
-		if !v.again || n >= s.opt.Attempts {
-			return exhausted(v.err, n)
+		if v.err == nil {
+			return nil
 		}
-		if err := s.pause(ctx, n); err != nil {
+		if !s.more(a, v) {
+			return a.exhausted(v)
+		}
+		if err := s.pause(ctx, a, v); err != nil {
 			return errors.Join(err, v.err)
 		}
 	}
 }
 
-// exhausted says how often a request was tried before its last error.
-func exhausted(err error, attempts int) error {
-	if err == nil || attempts == 1 {
-		return err
-	}
-	return fmt.Errorf("%d attempts failed, the last: %w", attempts, err)
+// attempts are those of one request.
+type attempts struct {
+	n      int           // that failed
+	waited time.Duration // because the service asked for it
+	asked  bool          // for longer than is waited
 }
 
-// pause waits before attempt n+1: half of a time that doubles with n, and a random part of the other half.
-func (s *Store) pause(ctx context.Context, n int) error {
-	most := min(s.opt.MaxDelay, time.Duration(float64(s.opt.Delay)*math.Pow(2, float64(min(n-1, 20)))))
-	timer := time.NewTimer(most/2 + mathrand.N(most/2+1))
+// more counts a failed attempt and says whether another one is made.
+func (s *Store) more(a *attempts, v verdict) bool {
+	a.n++
+	a.asked = v.again && a.waited+v.after > s.opt.Patience
+	return v.again && !a.asked && a.n < s.opt.Attempts
+}
+
+// exhausted says how often a request was tried before its last error, or that the service will not be asked for long.
+func (a *attempts) exhausted(v verdict) error {
+	switch {
+	case a.asked:
+		return fmt.Errorf("the service asks to be left alone for %s, at attempt %d: %w", v.after, a.n, v.err)
+	case a.n > 1:
+		return fmt.Errorf("%d attempts failed, the last: %w", a.n, v.err)
+	}
+	return v.err
+}
+
+// pause waits before the next attempt: as long as the service asked for, and then half of a time that doubles with each
+// attempt, and a random part of the other half.
+func (s *Store) pause(ctx context.Context, a *attempts, v verdict) error {
+	most := min(s.opt.MaxDelay, time.Duration(float64(s.opt.Delay)*math.Pow(2, float64(min(a.n-1, 20)))))
+	a.waited += v.after
+	timer := time.NewTimer(v.after + most/2 + mathrand.N(most/2+1))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

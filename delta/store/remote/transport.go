@@ -1,17 +1,23 @@
 package remote
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
+// Transport is how the requests of a service go out. It notes for the store how long a busy service asks it to wait, which
+// the clients of the services do not pass on.
+type Transport struct{ *http.Transport }
+
 // NewTransport is the transport of a service. Requests have their own timeouts.
-func NewTransport() *http.Transport {
-	return &http.Transport{
+func NewTransport() *Transport {
+	return &Transport{&http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   10 * time.Second,
@@ -21,7 +27,47 @@ func NewTransport() *http.Transport {
 		IdleConnTimeout:       60 * time.Second,
 		ForceAttemptHTTP2:     false, // one stalled connection would stall all requests
 		DisableCompression:    true,  // ranges are of the bytes as they are stored
+	}}
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := t.Transport.RoundTrip(r)
+	if a, ok := r.Context().Value(askedKey{}).(*asked); ok && err == nil {
+		a.note(res, time.Now())
 	}
+	return res, err
+}
+
+// asked is how long a service that is busy asked to wait, during one attempt.
+type asked struct{ nanos atomic.Int64 }
+
+type askedKey struct{}
+
+func withAsked(ctx context.Context) (context.Context, *asked) {
+	a := new(asked)
+	return context.WithValue(ctx, askedKey{}, a), a
+}
+
+func (a *asked) get() time.Duration { return time.Duration(a.nanos.Load()) }
+
+// note reads Retry-After (RFC 9110, section 10.2.3) of an answer: seconds, or a time by the service's own clock.
+func (a *asked) note(res *http.Response, now time.Time) {
+	if res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
+		a.nanos.Store(0)
+		return
+	}
+	after := strings.TrimSpace(res.Header.Get("Retry-After"))
+	var wait time.Duration
+	if s, err := strconv.ParseUint(after, 10, 31); err == nil {
+		wait = time.Duration(s) * time.Second
+	} else if at, err := http.ParseTime(after); err == nil {
+		if there, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+			now = there
+		}
+		wait = max(0, at.Sub(now))
+	}
+	a.nanos.Store(int64(wait))
 }
 
 // ContentRange reads where a part of an object begins and how large the whole is: "bytes 0-9/100".

@@ -75,7 +75,7 @@ func (w *writer) part() error {
 	w.offset += int64(len(data))
 	w.buf, w.spare = w.spare[:0], data
 	go func() { // part, Close or Abort waits for it
-		sent <- w.s.retry(w.ctx, len(data), func(ctx context.Context) error { return w.upload.Part(ctx, offset, data) })
+		sent <- gone(w.s.retry(w.ctx, len(data), func(ctx context.Context) error { return w.upload.Part(ctx, offset, data) }))
 	}()
 	return nil
 }
@@ -85,10 +85,10 @@ func (w *writer) start() error {
 	if w.upload != nil {
 		return nil
 	}
-	return w.s.retry(w.ctx, 0, func(ctx context.Context) (err error) {
+	return w.s.retry(w.ctx, 0, inBucket(func(ctx context.Context) (err error) {
 		w.upload, err = w.s.service.Begin(ctx, w.s.prefix+w.key, w.token)
 		return err
-	})
+	}))
 }
 
 // wait waits for the part on its way.
@@ -122,9 +122,9 @@ func (w *writer) Close() error {
 
 func (w *writer) finish() error {
 	if w.upload == nil {
-		return w.s.retry(w.ctx, len(w.buf), func(ctx context.Context) error {
+		return w.s.retry(w.ctx, len(w.buf), inBucket(func(ctx context.Context) error {
 			return w.s.service.Put(ctx, w.s.prefix+w.key, w.buf, w.token, false)
-		})
+		}))
 	}
 	doubt := false
 	err := w.s.retry(w.ctx, len(w.buf), func(ctx context.Context) error {
@@ -135,10 +135,15 @@ func (w *writer) finish() error {
 		doubt = doubt || err != nil
 		return err
 	})
-	if errors.Is(err, store.ErrNotExist) {
-		err = &store.ServiceError{Class: store.Retry, Message: "the upload is gone", Hint: "something aborted it while it was written: a lifecycle rule, or a clean-up"}
+	return gone(err)
+}
+
+// gone says of a part what it means that it was sent to something that is not there.
+func gone(err error) error {
+	if !errors.Is(err, store.ErrNotExist) {
+		return err
 	}
-	return err
+	return &store.ServiceError{Class: store.Retry, Message: "the upload is gone", Hint: "something aborted it while it was written: a lifecycle rule, or a clean-up"}
 }
 
 // landed says whether the object is there as it was written.

@@ -42,7 +42,7 @@ const tokenName = "Weir-Put"
 type service struct {
 	core   minio.Core
 	bucket string
-	http   *http.Transport
+	http   *remote.Transport
 }
 
 // New is the bucket that c names. It sends no request.
@@ -235,6 +235,7 @@ var hints = map[string]string{
 	"NoSuchBucket":                 "make the bucket, or correct the URI",
 	"AccessDenied":                 "the credentials may not do this: docs/storage.md lists the permissions that a table needs",
 	"InvalidAccessKeyId":           "check AWS_ACCESS_KEY_ID, or the profile",
+	"XAdminUserNotFound":           "check AWS_ACCESS_KEY_ID, or the profile", // as versitygw says it
 	"SignatureDoesNotMatch":        "check AWS_SECRET_ACCESS_KEY, or the profile",
 	"RequestTimeTooSkewed":         "the clock of this machine and that of the service differ by too much: set it right (NTP)",
 	"AuthorizationHeaderMalformed": "check the region: AWS_REGION or storage.region",
@@ -250,7 +251,7 @@ func answer(err error) error {
 	}
 	out := &remote.Error{Status: e.StatusCode, Code: e.Code, Message: e.Message, RequestID: e.RequestID, Hint: hints[e.Code]}
 	switch {
-	case e.Code == "NoSuchKey" || e.Code == "NoSuchUpload" || e.StatusCode == http.StatusNotFound && e.Code != "NoSuchBucket":
+	case e.Code == "NoSuchKey" || e.Code == "NoSuchUpload":
 		out.Kind = remote.Absent
 	case e.StatusCode == http.StatusPreconditionFailed:
 		out.Kind = remote.Exists
@@ -258,8 +259,6 @@ func answer(err error) error {
 		out.Kind = remote.Contends
 	case e.Code == "RequestTimeout" || e.Code == "ExpiredToken" || e.Code == "TokenRefreshRequired": // 400
 		return &store.ServiceError{Class: store.Retry, Status: e.StatusCode, Code: e.Code, Message: e.Message, RequestID: e.RequestID}
-	case e.Code == "NoSuchBucket":
-		out.Kind = remote.Refused
 	}
 	return out
 }
