@@ -15,36 +15,42 @@ import (
 	"github.com/weir-dev/weir/api/v1alpha1"
 )
 
+// sampleHelp says what files can be looked at.
+const sampleHelp = `The file (- is the standard input) has NDJSON, a
+JSON array or CSV, is an Avro object container file, an Arrow IPC stream or file, or has Protobuf messages, each behind its
+length as a varint; it may be gzipped. No more than 10,000 records and 16 MiB are looked at; of Arrow whole record batches.`
+
 func newInitCommand() *cobra.Command {
-	var from, name, uri string
+	var (
+		from      sampleOptions
+		name, uri string
+	)
 	cmd := &cobra.Command{
 		Use: "init --from FILE", Short: "Print a Pipeline for the events of a file",
-		Long: `Look at the first records of a file (NDJSON, a JSON array or CSV, also with .gz; - is the standard input) and print a
-Pipeline for them. Its comments say which columns weir would make of the records and what one might set. It looks at no
-more than 10,000 records and 16 MiB.`,
+		Long: `Look at the first records of a file and print a Pipeline for them. Its comments say which columns weir would make of the
+records and what one might set. ` + sampleHelp,
 		Example: `  weir init --from events.ndjson > pipeline.yaml
-  weir lint pipeline.yaml`,
+  weir lint pipeline.yaml
+  weir init --from orders.avro
+  weir init --from orders.pb --proto order.proto --message shop.v1.Order`,
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if from == "" {
-				return fmt.Errorf("%s needs --from FILE: see %s --help", cmd.CommandPath(), cmd.CommandPath())
+			if err := from.check(cmd.CommandPath()); err != nil {
+				return err
 			}
 			return initPipeline(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout(), from, name, uri)
 		},
 	}
+	from.flags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&from, "from", "", "file to look at; - is the standard input")
 	f.StringVar(&name, "name", "", "name of the pipeline; default: that of the file")
 	f.StringVar(&uri, "uri", "", "directory of the table; default: ./tables/NAME")
-	if err := cmd.MarkFlagFilename("from", "ndjson", "jsonl", "json", "csv", "gz"); err != nil {
-		panic(err) // there is no such flag
-	}
 	return cmd
 }
 
-func initPipeline(ctx context.Context, stdin io.Reader, out io.Writer, from, name, uri string) error {
+func initPipeline(ctx context.Context, stdin io.Reader, out io.Writer, from sampleOptions, name, uri string) error {
 	if name == "" {
-		name = nameOf(from)
+		name = nameOf(from.file)
 	}
 	if uri == "" {
 		uri = "./tables/" + name
@@ -63,7 +69,7 @@ func initPipeline(ctx context.Context, stdin io.Reader, out io.Writer, from, nam
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(out, s.pipeline(p, from))
+	_, err = io.WriteString(out, s.pipeline(p))
 	return err
 }
 
@@ -83,10 +89,10 @@ func nameOf(file string) string {
 }
 
 // pipeline is the file that p, which has its defaults, was made for, with what the sample showed as comments.
-func (s *sample) pipeline(p *v1alpha1.Pipeline, from string) string {
+func (s *sample) pipeline(p *v1alpha1.Pipeline) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# A Pipeline for events like those of %s, from %s.\n#\n", clip(sourceName(from), 200), s.seen())
-	b.WriteString("# weir makes these columns as records come; a column's type is that of its first value:\n#\n")
+	fmt.Fprintf(&b, "# A Pipeline for events like those of %s, from %s.\n#\n", clip(sourceName(s.from.file), 200), s.seen())
+	fmt.Fprintf(&b, "# %s:\n#\n", s.origin())
 	w := tabwriter.NewWriter(&b, 0, 0, gap, ' ', 0)
 	fmt.Fprintln(w, "#   column\ttype\tnull\texample")
 	for _, c := range s.columns() {
@@ -105,14 +111,13 @@ metadata:
   name: %s # the first part of its routes
 spec:
   # ingress: {rsocket: {port: %d}, http: {port: %d}}
-  # schema: {onMismatch: %s, maxColumns: %d, systemColumns: []}
-  # flow: {memory: %s, maxEventBytes: %s, maxConnections: %d}
+%s  # flow: {memory: %s, maxEventBytes: %s, maxConnections: %d}
   # observability: {metricsPort: %d}
   sink:
     delta:
       uri: %q # a relative path is relative to where weir runs
 `, v1alpha1.GroupVersion(), v1alpha1.Kind, p.Name,
-		*p.Spec.Ingress.RSocket.Port, *p.Spec.Ingress.HTTP.Port, p.Spec.Schema.OnMismatch, *p.Spec.Schema.MaxColumns,
+		*p.Spec.Ingress.RSocket.Port, *p.Spec.Ingress.HTTP.Port, s.schemaLines(&p.Spec.Schema),
 		p.Spec.Flow.Memory, p.Spec.Flow.MaxEventBytes, *p.Spec.Flow.MaxConnections, *p.Spec.Observability.MetricsPort, d.URI)
 	if best := s.partitions(); len(best) > 0 {
 		var all []string
@@ -125,6 +130,26 @@ spec:
 	fmt.Fprintf(&b, "      # batch: {maxRecords: %d, maxAge: %s, maxBytes: %s}\n      # compression: %s\n",
 		*d.Batch.MaxRecords, d.Batch.MaxAge.Duration, d.Batch.MaxBytes, d.Compression)
 	return b.String()
+}
+
+// origin says where the columns come from.
+func (s *sample) origin() string {
+	switch s.format {
+	case inputAvro, inputArrow:
+		return "weir makes these columns, of the types that the file says its records have; weir send sends it"
+	case inputProtobuf:
+		return "weir makes these columns of message " + clip(s.from.proto.Message, 200)
+	}
+	return "weir makes these columns as records come; a column's type is that of its first value"
+}
+
+// schemaLines are the defaults of the schema, and the type of messages, which payloads do not bring.
+func (s *sample) schemaLines(of *v1alpha1.SchemaSpec) string {
+	defaults := fmt.Sprintf("{onMismatch: %s, maxColumns: %d, systemColumns: []}", of.OnMismatch, *of.MaxColumns)
+	if s.format != inputProtobuf {
+		return "  # schema: " + defaults + "\n"
+	}
+	return fmt.Sprintf("  schema: # %s\n    format: {protobuf: {file: %q, message: %q}}\n", defaults, s.from.proto.File, s.from.proto.Message)
 }
 
 // seen says how much the sample holds.
@@ -179,4 +204,4 @@ func plural(n int, word string) string {
 }
 
 // errNoRecord says that a sample has nothing to show.
-var errNoRecord = errors.New("it holds no record: weir reads NDJSON, JSON arrays, and CSV with a header")
+var errNoRecord = errors.New("it holds no record: weir reads NDJSON, JSON arrays, CSV with a header, Avro and Arrow files, and length-delimited Protobuf")

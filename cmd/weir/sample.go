@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -13,6 +14,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
+	"github.com/weir-dev/weir/api/v1alpha1"
 	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/event"
@@ -22,8 +26,9 @@ import (
 const (
 	sampleRecords = 10_000
 	sampleBytes   = 16 << 20
-	sampleBatch   = 1000 // records that are decoded before their values are looked at
-	maxDistinct   = 1000 // values of a column that are told apart
+	sampleBatch   = 1000    // records that are decoded before their values are looked at
+	sampleArrow   = 1 << 30 // bytes of Arrow, whose record batches are read whole
+	maxDistinct   = 1000    // values of a column that are told apart
 )
 
 // What decode makes beside the columns of fields.
@@ -34,6 +39,8 @@ const (
 
 // sample is what the first records of a file would become: they go through the decoder of the pipelines.
 type sample struct {
+	from    sampleOptions
+	format  string
 	records int  // looked at
 	rows    int  // that would be taken
 	more    bool // there are further records
@@ -68,51 +75,137 @@ type misfit struct {
 // errSampleFull ends the reading of a sample.
 var errSampleFull = errors.New("the sample is full")
 
-// takeSample decodes the first records of a file.
-func takeSample(ctx context.Context, stdin io.Reader, file string) (*sample, error) {
-	s := &sample{
-		schema: decode.NewSchema(nil, decode.Options{}), byPath: map[string]*sampled{}, lost: map[string]*misfit{},
+// sampleOptions are the flags of the commands that look at a file.
+type sampleOptions struct {
+	file   string // - is the standard input
+	format string
+	proto  v1alpha1.ProtobufFormat // the type of messages
+}
+
+func (o *sampleOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.file, "from", "", "file to look at; - is the standard input")
+	f.StringVar(&o.format, "format", inputAuto, "ndjson, csv, json, avro, arrow, protobuf (length-delimited), or auto: by the first bytes")
+	f.StringVar(&o.proto.File, "proto", "", "of protobuf: the .proto file, or a descriptor set")
+	f.StringVar(&o.proto.Message, "message", "", "of protobuf: the full name of the message, such as shop.v1.Order")
+	completeFlag(cmd, "format", sendFormats...)
+	for flag, endings := range map[string][]string{"from": inputFiles, "proto": {"proto", "binpb", "pb", "desc"}} {
+		if err := cmd.MarkFlagFilename(flag, endings...); err != nil {
+			panic(err) // there is no such flag
+		}
 	}
-	if err := s.read(ctx, stdin, file); err != nil {
-		return nil, fmt.Errorf("look at %s: %w", sourceName(file), err)
+}
+
+// check says what is missing, and what is too much.
+func (o *sampleOptions) check(command string) error {
+	protobuf := o.proto.File != "" || o.proto.Message != ""
+	if protobuf && o.format == inputAuto {
+		o.format = inputProtobuf
+	}
+	switch {
+	case o.file == "":
+		return fmt.Errorf("%s needs --from FILE: see %s --help", command, command)
+	case !slices.Contains(sendFormats, o.format):
+		return fmt.Errorf("--format %s is not known: use %s", o.format, strings.Join(sendFormats, ", "))
+	case o.format == inputProtobuf && (o.proto.File == "" || o.proto.Message == ""):
+		return errors.New("a file of Protobuf messages does not say what they are: give --proto FILE, a .proto file or a descriptor set, and --message NAME")
+	case o.format != inputProtobuf && protobuf:
+		return fmt.Errorf("--proto and --message are of --format %s, not of %s", inputProtobuf, o.format)
+	}
+	return nil
+}
+
+// decoding are the options of the decoder.
+func (o *sampleOptions) decoding() (decode.Options, error) {
+	if o.format != inputProtobuf {
+		return decode.Options{}, nil
+	}
+	set, _, err := descriptorSet(&o.proto)
+	if err != nil {
+		return decode.Options{}, fmt.Errorf("--proto: %w", err)
+	}
+	p, err := decode.NewProtobuf(set, o.proto.Message)
+	if err != nil {
+		return decode.Options{}, fmt.Errorf("--proto %s: %w", o.proto.File, err)
+	}
+	return decode.Options{Protobuf: p}, nil
+}
+
+// takeSample decodes the first records of a file.
+func takeSample(ctx context.Context, stdin io.Reader, o sampleOptions) (*sample, error) {
+	options, err := o.decoding()
+	if err != nil {
+		return nil, err
+	}
+	s := &sample{
+		from: o, schema: decode.NewSchema(nil, options), byPath: map[string]*sampled{}, lost: map[string]*misfit{},
+	}
+	if err := s.read(ctx, stdin); err != nil {
+		return nil, fmt.Errorf("look at %s: %w", sourceName(o.file), err)
 	}
 	switch {
 	case s.records == 0:
-		return nil, fmt.Errorf("look at %s: %w", sourceName(file), errNoRecord)
+		return nil, fmt.Errorf("look at %s: %w", sourceName(o.file), errNoRecord)
 	case s.rows == 0:
-		return nil, fmt.Errorf("look at %s: none of %d %s would be taken (NDJSON has one object a line); record %d: %s",
-			sourceName(file), s.records, plural(s.records, "record"), s.firstRefused, s.reason)
+		hint := ""
+		if !typed(s.format) {
+			hint = " (NDJSON has one object a line)"
+		}
+		return nil, fmt.Errorf("look at %s: none of %d %s would be taken%s; record %d: %s",
+			sourceName(o.file), s.records, plural(s.records, "record"), hint, s.firstRefused, s.reason)
 	}
 	return s, nil
 }
 
-func (s *sample) read(ctx context.Context, stdin io.Reader, file string) error {
-	in := stdin
-	if file != "-" {
-		f, err := os.Open(file)
+func (s *sample) read(ctx context.Context, stdin io.Reader) error {
+	file := stdin
+	if s.from.file != "-" {
+		f, err := os.Open(s.from.file)
 		if err != nil {
 			return err
 		}
 		defer f.Close() //nolint:errcheck // it is only read
-		in = f
+		file = f
 	}
-	plain, err := unpacked(in)
+	in, err := openInput(file, s.from.format)
 	if err != nil {
 		return err
 	}
+	s.format = in.format
 	dec := decode.NewDecoder(s.schema)
-	err = eachInput(&bounded{plain, sampleBytes}, inputAuto, false, func(record []byte) error {
-		if s.records == sampleRecords {
-			return errSampleFull
-		}
-		s.add(dec, record)
-		return ctx.Err()
-	})
+	if typed(in.format) {
+		err = s.typed(ctx, in, dec)
+	} else {
+		in.r = bufio.NewReaderSize(&bounded{in.r, sampleBytes}, 64<<10)
+		err = in.each(false, func(record []byte) error {
+			if s.records == sampleRecords {
+				return errSampleFull
+			}
+			s.add(dec, event.JSON, record, 1)
+			return ctx.Err()
+		})
+	}
 	if errors.Is(err, errSampleFull) {
 		s.more, err = true, nil
 	}
 	s.look(dec)
 	return err
+}
+
+// typed reads records that are no JSON, some at once.
+func (s *sample) typed(ctx context.Context, in *input, dec *decode.Decoder) error {
+	left := int64(sampleBytes)
+	if in.format == inputArrow {
+		left = sampleArrow
+	}
+	c := cutter{sampleBatch, pieceBytes, func(payload []byte, records int) error {
+		if s.records >= sampleRecords {
+			return errSampleFull
+		}
+		s.add(dec, mimeOf(in.format, sampleBatch), payload, records)
+		return ctx.Err()
+	}}
+	return c.each(bufio.NewReader(&bounded{in.r, left}), in.format)
 }
 
 // bounded reads at most left bytes and then fails with errSampleFull, unless the source has ended.
@@ -133,17 +226,15 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *sample) add(dec *decode.Decoder, record []byte) {
-	s.records++
-	taken, rejects := dec.Append(event.JSON, record, decode.System{}, nil)
+func (s *sample) add(dec *decode.Decoder, mime event.MIME, payload []byte, records int) {
+	taken, rejects := dec.Append(mime, payload, decode.System{}, nil)
 	s.rows += taken
-	if len(rejects) > 0 {
-		if s.refused == 0 {
-			s.firstRefused, s.reason = s.records, rejects[0].Reason
-		}
-		s.refused++
+	if len(rejects) > 0 && s.refused == 0 {
+		s.firstRefused, s.reason = s.records+rejects[0].Row+1, rejects[0].Reason
 	}
-	if dec.Rows() == sampleBatch {
+	s.records += records
+	s.refused += records - taken
+	if dec.Rows() >= sampleBatch {
 		s.look(dec)
 	}
 }

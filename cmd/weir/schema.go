@@ -191,16 +191,17 @@ func dash(s string) string {
 }
 
 func newSchemaInferCommand() *cobra.Command {
-	var from string
+	var from sampleOptions
 	cmd := &cobra.Command{
 		Use: "infer --from FILE", Short: "Print the columns that weir would make of the records of a file",
-		Long: `Look at the first records of a file (NDJSON, a JSON array or CSV, also with .gz; - is the standard input) and print
-schema.columns for a Pipeline. It looks at no more than 10,000 records and 16 MiB.`,
-		Example: "  weir schema infer --from events.ndjson",
-		Args:    takes(),
+		Long: `Look at the first records of a file and print schema.columns for a Pipeline. ` + sampleHelp,
+		Example: `  weir schema infer --from events.ndjson
+  weir schema infer --from orders.avro
+  weir schema infer --from orders.pb --proto order.proto --message shop.v1.Order`,
+		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if from == "" {
-				return fmt.Errorf("%s needs --from FILE: see %s --help", cmd.CommandPath(), cmd.CommandPath())
+			if err := from.check(cmd.CommandPath()); err != nil {
+				return err
 			}
 			s, err := takeSample(cmd.Context(), cmd.InOrStdin(), from)
 			if err != nil {
@@ -209,10 +210,7 @@ schema.columns for a Pipeline. It looks at no more than 10,000 records and 16 Mi
 			return printColumns(cmd.OutOrStdout(), s.schema.Current())
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "file to look at; - is the standard input")
-	if err := cmd.MarkFlagFilename("from", "ndjson", "jsonl", "json", "csv", "gz"); err != nil {
-		panic(err) // there is no such flag
-	}
+	from.flags(cmd)
 	return cmd
 }
 

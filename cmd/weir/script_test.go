@@ -27,13 +27,14 @@ import (
 //	get URL               prints what is there
 //	poll URL PATTERN      gets URL until what is there matches
 //	damage DIR            removes one data file of a table
+//	orders N           writes N orders to orders.ndjson, .pb (with order.proto), .arrows, .arrow and orders-CODEC.avro
 //	cluster DIR           starts an API server over the files of DIR (see apiServer); sets KUBECONFIG
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ports": scriptPorts, "term": scriptTerm, "post": scriptPost, "get": scriptGet, "poll": scriptPoll, "damage": scriptDamage,
-			"cluster": scriptCluster,
+			"cluster": scriptCluster, "orders": scriptOrders,
 		},
 	})
 }

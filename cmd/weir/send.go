@@ -26,7 +26,8 @@ type sendOptions struct {
 	csvStrings   bool
 	rate         float64 // records a second; 0: no limit
 	batch        int     // records in a payload
-	inFlight     int     // requests at once
+	batchGiven   bool
+	inFlight     int // requests at once
 	overflow     string
 	buffer       int // payloads
 	stream       string
@@ -35,7 +36,10 @@ type sendOptions struct {
 
 var (
 	sendModes   = []string{modeChannel, modeRequest, modeFireAndForget}
-	sendFormats = []string{inputAuto, inputNDJSON, inputCSV, inputJSON}
+	sendFormats = []string{inputAuto, inputNDJSON, inputCSV, inputJSON, inputAvro, inputArrow, inputProtobuf}
+
+	// inputFiles are the endings of files that commands complete.
+	inputFiles = []string{"ndjson", "jsonl", "json", "csv", "avro", "arrow", "arrows", "feather", "gz"}
 )
 
 func newSendCommand() *cobra.Command {
@@ -49,6 +53,9 @@ func newSendCommand() *cobra.Command {
 		Long: `Send records to a running weir, each an event: the lines of NDJSON, the elements of a JSON array, or the rows of CSV with
 a header, gzipped or not. Numbers, true and false of CSV are sent as what they look like, empty cells as null.
 
+Avro object container files and Arrow IPC streams and files go as they are, cut into small ones. Protobuf messages, each
+behind its length as a varint (--format protobuf), need a pipeline that knows their type: spec.schema.format.protobuf.
+
 In mode channel records travel on a stream that is paced by the server, opened again after a lost connection, and
 acknowledged when they are in the table. In mode request every payload is answered by itself. In mode fnf nothing is
 answered.
@@ -60,23 +67,25 @@ An interrupt stops the reading; what was read is still sent. The exit code is 0 
 		Example: `  echo '{"user":"ada","amount":12.5}' | weir send
   weir send events.ndjson.gz --to localhost:7000 --batch 100
   weir send orders.csv --to weir.example:7000 --pipeline orders --rate 500
+  weir send orders.avro
+  weir send orders.pb --format protobuf --batch 100
   weir send events.ndjson --to weir://events-headless:7000/events`,
 		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return []string{"ndjson", "jsonl", "json", "csv", "gz"}, cobra.ShellCompDirectiveFilterFileExt
+			return inputFiles, cobra.ShellCompDirectiveFilterFileExt
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.to, "to", o.to, "host:port, several with commas between, or weir://host:port/pipeline: all pods of a headless service")
 	f.StringVar(&o.pipeline, "pipeline", "", "pipeline; may be left out if the server runs only one")
 	f.StringVar(&o.mode, "mode", o.mode, "channel, request or fnf (fire-and-forget)")
-	f.StringVar(&o.format, "format", o.format, "ndjson, csv, json, or auto: by the first character")
+	f.StringVar(&o.format, "format", o.format, "ndjson, csv, json, avro, arrow, protobuf (length-delimited), or auto: by the first bytes")
 	f.BoolVar(&o.csvStrings, "csv-strings", false, "send the cells of CSV as strings, whatever they look like")
 	f.Float64Var(&o.rate, "rate", 0, "records a second at most; 0: no limit")
-	f.IntVar(&o.batch, "batch", o.batch, "records in a payload; more than 1 are sent as NDJSON")
+	f.IntVar(&o.batch, "batch", o.batch, "records in a payload; more than 1 are sent as NDJSON, or delimited Protobuf. Of avro and arrow 1000 if it is not given")
 	f.IntVar(&o.inFlight, "in-flight", o.inFlight, "requests at once in mode request")
 	f.StringVar(&o.overflow, "overflow", o.overflow, "when the buffer is full: block, fail, drop-oldest or drop-newest")
 	f.IntVar(&o.buffer, "buffer", o.buffer, "payloads kept until they are acknowledged")
@@ -91,6 +100,7 @@ An interrupt stops the reading; what was read is still sent. The exit code is 0 
 		if len(args) > 0 {
 			name = args[0]
 		}
+		o.batchGiven = cmd.Flags().Changed("batch")
 		return send(cmd.Context(), &o, cmd.InOrStdin(), name, view(cmd))
 	}
 	return cmd
@@ -121,11 +131,11 @@ func (o *sendOptions) target() string {
 	return o.to + "/" + o.pipeline
 }
 
-func (o *sendOptions) mime() string {
-	if o.batch > 1 {
-		return client.NDJSON
+// suit fits what was not said to a format.
+func (o *sendOptions) suit(format string) {
+	if o.format = format; !o.batchGiven && (format == inputAvro || format == inputArrow) {
+		o.batch = pieceRecords
 	}
-	return client.JSON
 }
 
 // send reads name and sends what is in it.
@@ -133,16 +143,23 @@ func send(ctx context.Context, o *sendOptions, stdin io.Reader, name string, v v
 	if err := o.check(); err != nil {
 		return err
 	}
-	in := stdin
+	file := stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = f.Close() }() // it was only read
-		in = f
+		file = f
 	}
-	c, err := client.Dial(ctx, o.target(), client.Options{Producer: "weir send", MIME: o.mime(), GiveUpAfter: o.giveUp})
+	in, err := awaitInput(ctx, file, o.format)
+	if err != nil {
+		return err
+	}
+	o.suit(in.format)
+	c, err := client.Dial(ctx, o.target(), client.Options{
+		Producer: "weir send", MIME: string(mimeOf(o.format, o.batch)), GiveUpAfter: o.giveUp,
+	})
 	if err != nil {
 		return fmt.Errorf("%w: is weir run running there?", err)
 	}
@@ -164,6 +181,26 @@ func send(ctx context.Context, o *sendOptions, stdin io.Reader, name string, v v
 	return rep.summary(way.totals(), err)
 }
 
+// awaitInput waits for the first bytes, which say what payloads will be. A reader that hangs when the interrupt comes is left
+// behind; the process ends soon.
+func awaitInput(ctx context.Context, file io.Reader, format string) (*input, error) {
+	type opened struct {
+		in  *input
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		in, err := openInput(file, format)
+		done <- opened{in, err}
+	}()
+	select {
+	case o := <-done:
+		return o.in, o.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("nothing was sent: %w", context.Cause(ctx))
+	}
+}
+
 // openWay does not wait for ever for a server that speaks something else.
 func openWay(ctx context.Context, c *client.Client, o *sendOptions, rep *sendReport) (way, error) {
 	if o.giveUp > 0 {
@@ -179,7 +216,7 @@ var errUnfinished = errors.New("not everything was acknowledged")
 
 // transfer reads until the end, an error or an interrupt, then waits for the acks of what was sent. A reader that hangs
 // when the interrupt comes is left behind; the process ends soon.
-func transfer(ctx context.Context, o *sendOptions, in io.Reader, w way, rep *sendReport) error {
+func transfer(ctx context.Context, o *sendOptions, in *input, w way, rep *sendReport) error {
 	read := make(chan error, 1)
 	go func() { read <- pump(ctx, o, in, w, rep) }()
 	var err error
@@ -199,10 +236,14 @@ func transfer(ctx context.Context, o *sendOptions, in io.Reader, w way, rep *sen
 }
 
 // pump reads records and sends them in payloads. After an error in what it reads it still sends what it read before.
-func pump(ctx context.Context, o *sendOptions, in io.Reader, w way, rep *sendReport) error {
+func pump(ctx context.Context, o *sendOptions, in *input, w way, rep *sendReport) error {
 	b := batcher{size: o.batch, pace: newPace(o.rate), way: w, sent: &rep.sent}
+	if typed(in.format) {
+		c := cutter{o.batch, pieceBytes, func(payload []byte, records int) error { return b.payload(ctx, payload, records) }}
+		return c.each(in.r, in.format)
+	}
 	var failed error // sending, not reading
-	err := eachInput(in, o.format, o.csvStrings, func(record []byte) error {
+	err := in.each(o.csvStrings, func(record []byte) error {
 		failed = b.add(ctx, record)
 		return failed
 	})

@@ -27,31 +27,42 @@ const (
 // maxLine bounds a line of NDJSON in bytes; no server takes larger payloads.
 const maxLine = 16 << 20
 
-// eachInput calls do with every record of in, which may be gzipped, as JSON. The record is valid during the call. A record
-// that is no JSON is passed on from NDJSON, for the server to reject it by name, and ends the other formats.
-func eachInput(in io.Reader, format string, csvStrings bool, do func(record []byte) error) error {
-	r, err := unpacked(in)
-	if err != nil {
-		return err
-	}
-	if format == inputAuto {
-		if format, err = detect(r); err != nil {
-			return err
+// input is what is to be read: unpacked, and of a known format.
+type input struct {
+	r      *bufio.Reader
+	format string // "" if nothing is there
+}
+
+// openInput looks at the begin of in, which may be gzipped, unless its format is known.
+func openInput(in io.Reader, format string) (*input, error) {
+	r, err := unpacked(in, !typed(format))
+	if err == nil && format == inputAuto {
+		if format = magicOf(r); format == "" {
+			format, err = detect(r)
 		}
 	}
-	switch format {
+	if err != nil {
+		return nil, err
+	}
+	return &input{r, format}, nil
+}
+
+// each calls do with every record as JSON, which is valid during the call. A record that is no JSON is passed on from NDJSON,
+// for the server to reject it by name, and ends the other formats.
+func (in *input) each(csvStrings bool, do func(record []byte) error) error {
+	switch in.format {
 	case inputNDJSON:
-		return eachNDJSON(r, do)
+		return eachNDJSON(in.r, do)
 	case inputJSON:
-		return eachJSON(r, do)
+		return eachJSON(in.r, do)
 	case inputCSV:
-		return eachRow(r, csvStrings, do)
+		return eachRow(in.r, csvStrings, do)
 	}
 	return nil // nothing is there
 }
 
-// unpacked undoes gzip and skips a byte order mark.
-func unpacked(in io.Reader) (*bufio.Reader, error) {
+// unpacked undoes gzip and skips the byte order mark of a text.
+func unpacked(in io.Reader, text bool) (*bufio.Reader, error) {
 	r := bufio.NewReaderSize(in, 64<<10)
 	if magic, _ := r.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		plain, err := gzip.NewReader(r)
@@ -61,7 +72,7 @@ func unpacked(in io.Reader) (*bufio.Reader, error) {
 		r = bufio.NewReaderSize(plain, 64<<10)
 	}
 	const mark = "\xef\xbb\xbf"
-	if start, _ := r.Peek(len(mark)); string(start) == mark {
+	if start, _ := r.Peek(len(mark)); text && string(start) == mark {
 		if _, err := r.Discard(len(mark)); err != nil {
 			return nil, err
 		}
@@ -179,7 +190,7 @@ func eachRow(r io.Reader, asStrings bool, do func([]byte) error) error {
 		return fmt.Errorf("read CSV header: %w", err)
 	}
 	if !utf8.ValidString(strings.Join(header, "")) {
-		return errors.New("this is neither NDJSON, nor a JSON array, nor CSV in UTF-8")
+		return errors.New("this is neither NDJSON, nor a JSON array, nor CSV in UTF-8, nor an Avro or Arrow file; of length-delimited Protobuf say --format protobuf")
 	}
 	names := make([][]byte, len(header))
 	for i, h := range header {
@@ -262,15 +273,23 @@ func (b *batcher) flush(ctx context.Context) error {
 	if b.records == 0 {
 		return nil
 	}
-	if err := b.pace.wait(ctx, b.records); err != nil {
+	if err := b.payload(ctx, b.buf.Bytes(), b.records); err != nil {
 		return err
 	}
-	if err := b.way.send(ctx, b.buf.Bytes(), b.records); err != nil {
-		return err
-	}
-	b.sent.Add(int64(b.records))
 	b.buf.Reset()
 	b.records = 0
+	return nil
+}
+
+// payload sends some records that are a payload already.
+func (b *batcher) payload(ctx context.Context, data []byte, records int) error {
+	if err := b.pace.wait(ctx, records); err != nil {
+		return err
+	}
+	if err := b.way.send(ctx, data, records); err != nil {
+		return err
+	}
+	b.sent.Add(int64(records))
 	return nil
 }
 

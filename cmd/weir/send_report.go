@@ -25,7 +25,7 @@ type sendReport struct {
 	mu     sync.Mutex // guards what follows and the writing to v.talk
 	shown  int        // rejects
 	line   bool       // the cursor stands behind a progress line
-	last   int64      // payloads at the last progress line
+	last   int64      // records at the last progress line
 	lastAt time.Time
 	perSec float64
 }
@@ -103,17 +103,16 @@ func (r *sendReport) show(t sendTotals, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if span := now.Sub(r.lastAt).Seconds(); span > 0 {
-		r.perSec = float64(t.Payloads-r.last) * float64(r.o.batch) / span
+		r.perSec = float64(t.Records-r.last) / span
 	}
-	r.last, r.lastAt = t.Payloads, now
+	r.last, r.lastAt = t.Records, now
 	r.wipe()
 	fmt.Fprint(r.v.talk, clip(progressLine(r.o, t, r.perSec), terminalWidth(r.v.talk)-1))
 	r.line = true
 }
 
 func progressLine(o *sendOptions, t sendTotals, perSec float64) string {
-	batch := int64(o.batch)
-	parts := []string{"sent " + thousands(t.Payloads*batch)}
+	parts := []string{"sent " + thousands(t.Records)}
 	if !t.Unsettled {
 		parts = append(parts,
 			"acknowledged "+thousands(t.Accepted+t.Rejected),

@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/weir-dev/weir/client"
 	"github.com/weir-dev/weir/protocol"
 	"github.com/weir-dev/weir/rsocket"
 )
@@ -30,6 +29,15 @@ func zipped(t *testing.T, s string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// eachRecord opens an input and reads it.
+func eachRecord(r io.Reader, format string, csvStrings bool, do func([]byte) error) error {
+	in, err := openInput(r, format)
+	if err != nil {
+		return err
+	}
+	return in.each(csvStrings, do)
 }
 
 func TestEachInput(t *testing.T) {
@@ -68,7 +76,7 @@ func TestEachInput(t *testing.T) {
 				tc.format = inputAuto
 			}
 			var got []string
-			err := eachInput(strings.NewReader(tc.in), tc.format, tc.strings, func(r []byte) error {
+			err := eachRecord(strings.NewReader(tc.in), tc.format, tc.strings, func(r []byte) error {
 				got = append(got, string(r))
 				return nil
 			})
@@ -90,7 +98,7 @@ func FuzzEachInput(f *testing.F) {
 	f.Add([]byte("1 2 {"), inputJSON)
 	f.Fuzz(func(t *testing.T, in []byte, format string) {
 		lines := false
-		_ = eachInput(bytes.NewReader(in), format, false, func(r []byte) error { // any error will do
+		_ = eachRecord(bytes.NewReader(in), format, false, func(r []byte) error { // any error will do
 			lines = lines || !json.Valid(r)
 			if lines && (format == inputCSV || format == inputJSON) {
 				return fmt.Errorf("%q is no JSON", r)
@@ -208,14 +216,14 @@ func TestSendInterrupted(t *testing.T) {
 }
 
 func TestProgressLine(t *testing.T) {
-	o := &sendOptions{mode: modeChannel, batch: 100}
-	got := progressLine(o, sendTotals{Payloads: 1234, Accepted: 120_000, Rejected: 3, Credit: 512, AckDelay: 1234567 * time.Microsecond}, 98_765.4)
+	o := &sendOptions{mode: modeChannel}
+	got := progressLine(o, sendTotals{Records: 123_400, Accepted: 120_000, Rejected: 3, Credit: 512, AckDelay: 1234567 * time.Microsecond}, 98_765.4)
 	want := "sent 123,400  acknowledged 120,003  rejected 3  98,765/s  acks after 1.235s  credit 512"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	o.mode = modeFireAndForget
-	if got := progressLine(o, sendTotals{Payloads: 1, Unsettled: true}, 0); got != "sent 100  0/s" {
+	if got := progressLine(o, sendTotals{Records: 100, Unsettled: true}, 0); got != "sent 100  0/s" {
 		t.Error(got)
 	}
 }
@@ -240,8 +248,8 @@ func TestPace(t *testing.T) {
 
 func TestSendTargets(t *testing.T) {
 	o := sendOptions{to: "h:1", pipeline: "p", mode: modeChannel, format: inputAuto, batch: 2, inFlight: 1, buffer: 1, overflow: "block"}
-	if err := o.check(); err != nil || o.target() != "h:1/p" || o.mime() != client.NDJSON {
-		t.Errorf("%v %s %s", err, o.target(), o.mime())
+	if err := o.check(); err != nil || o.target() != "h:1/p" {
+		t.Errorf("%v %s", err, o.target())
 	}
 	o.to = "weir://h:1/q"
 	if err := o.check(); err == nil {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +33,7 @@ type way interface {
 // sendTotals are the figures of a way so far.
 type sendTotals struct {
 	Payloads  int64 // sent
+	Records   int64 // in them
 	Bytes     int64 // sent
 	Acked     int64 // payloads
 	Accepted  int64 // records that acks named
@@ -63,8 +66,39 @@ func newWay(ctx context.Context, c *client.Client, o *sendOptions, rep *sendRepo
 type channel struct {
 	s     *client.Stream
 	mu    sync.Mutex
-	bytes int64 // guarded by mu
-	rest  int64 // guarded by mu: what Close returned
+	index recordIndex // guarded by mu
+	bytes int64       // guarded by mu
+	rest  int64       // guarded by mu: what Close returned
+}
+
+// recordIndex says which record is the first of a payload. Payloads of one size after another take one entry.
+type recordIndex struct {
+	runs     []payloadRun
+	payloads int64
+	records  int64
+}
+
+// payloadRun is payloads of one size: the first of them, its first record, and how many records each has.
+type payloadRun struct{ payload, record, size int64 }
+
+func (x *recordIndex) add(records int) {
+	if n := len(x.runs); n == 0 || x.runs[n-1].size != int64(records) {
+		x.runs = append(x.runs, payloadRun{x.payloads, x.records, int64(records)})
+	}
+	x.payloads++
+	x.records += int64(records)
+}
+
+// before is how many records are in the first n payloads.
+func (x *recordIndex) before(n int64) int64 {
+	if n >= x.payloads {
+		return x.records
+	}
+	i, found := slices.BinarySearchFunc(x.runs, n, func(r payloadRun, n int64) int { return cmp.Compare(r.payload, n) })
+	if !found {
+		i--
+	}
+	return x.runs[i].record + (n-x.runs[i].payload)*x.runs[i].size
 }
 
 func openChannel(ctx context.Context, c *client.Client, o *sendOptions, rep *sendReport) (way, error) {
@@ -82,7 +116,7 @@ func openChannel(ctx context.Context, c *client.Client, o *sendOptions, rep *sen
 		OnReject: func(r client.Reject) {
 			record := int64(0) // unknown once records were dropped
 			if policy == client.Block || policy == client.Fail {
-				record = (r.Sequence-first)*int64(o.batch) + int64(r.Row) + 1
+				record = w.before(r.Sequence-first) + int64(r.Row) + 1
 			}
 			rep.rejected(record, r.Reason)
 		},
@@ -94,7 +128,17 @@ func openChannel(ctx context.Context, c *client.Client, o *sendOptions, rep *sen
 	return w, nil
 }
 
-func (w *channel) send(ctx context.Context, data []byte, _ int) error {
+// before is how many records are in the first n payloads.
+func (w *channel) before(n int64) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.index.before(n)
+}
+
+func (w *channel) send(ctx context.Context, data []byte, records int) error {
+	w.mu.Lock()
+	w.index.add(records) // before anybody can refuse one of them
+	w.mu.Unlock()
 	_, err := w.s.Send(ctx, data)
 	if err == nil {
 		w.mu.Lock()
@@ -120,7 +164,7 @@ func (w *channel) totals() sendTotals {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return sendTotals{
-		Payloads: st.Sent, Bytes: w.bytes, Acked: st.Acked, Accepted: st.Records, Rejected: st.Rejected, Dropped: st.Dropped,
+		Payloads: st.Sent, Records: w.index.before(st.Sent), Bytes: w.bytes, Acked: st.Acked, Accepted: st.Records, Rejected: st.Rejected, Dropped: st.Dropped,
 		Unacked: w.rest, Version: st.Version, Credit: st.Credit, AckDelay: st.AckLatency,
 		Moved: st.Moved, Uncertain: st.Uncertain, Pods: podShares(w.s.Pods()),
 	}
@@ -156,7 +200,6 @@ type requests struct {
 	mu     sync.Mutex
 	t      sendTotals // guarded by mu
 	failed error      // guarded by mu: the first failure
-	record int64      // only by send: records sent
 }
 
 func (w *requests) send(ctx context.Context, data []byte, records int) error {
@@ -173,8 +216,8 @@ func (w *requests) send(ctx context.Context, data []byte, records int) error {
 	}
 	w.t.Payloads++
 	w.t.Bytes += int64(len(data))
-	first := w.record + 1
-	w.record += int64(records)
+	first := w.t.Records + 1
+	w.t.Records += int64(records)
 	own := append([]byte(nil), data...)
 	w.busy.Go(func() {
 		defer func() { <-w.slots }()
@@ -251,13 +294,14 @@ type fires struct {
 	t  sendTotals // guarded by mu
 }
 
-func (w *fires) send(ctx context.Context, data []byte, _ int) error {
+func (w *fires) send(ctx context.Context, data []byte, records int) error {
 	if err := w.c.FireAndForget(ctx, data); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.t.Payloads++
+	w.t.Records += int64(records)
 	w.t.Bytes += int64(len(data))
 	return nil
 }

@@ -177,20 +177,45 @@ type avroFile struct {
 	sync   []byte
 	rest   []byte
 	left   int // bytes that may still be unpacked
-	d      *Decoder
+	packed *avroPacked
 }
 
 func (d *Decoder) openAvroFile(b []byte) (*avroFile, error) {
-	if !bytes.HasPrefix(b, avroFileMark) {
-		return nil, errors.New("it does not begin like an Avro object container file")
+	h, err := parseAvroHeader(b)
+	if err != nil {
+		return nil, err
 	}
-	f := &avroFile{codec: "null", left: d.opts.MaxInflated, d: d}
+	if d.fileSchema == nil || !bytes.Equal(d.fileText, h.text) {
+		s, err := NewAvroSchema(h.text)
+		if err != nil {
+			return nil, err
+		}
+		d.fileSchema, d.fileText = s, bytes.Clone(h.text)
+	}
+	return &avroFile{schema: d.fileSchema, codec: h.codec, sync: h.sync, rest: b[h.end:], left: d.opts.MaxInflated, packed: &d.blocks}, nil
+}
+
+// avroHeader is what stands before the blocks of a file.
+type avroHeader struct {
+	text  []byte // of the schema
+	codec string
+	sync  []byte
+	end   int
+}
+
+// avroSync is how long the mark between blocks is.
+const avroSync = 16
+
+func parseAvroHeader(b []byte) (avroHeader, error) {
+	if !bytes.HasPrefix(b, avroFileMark) {
+		return avroHeader{}, errors.New("it does not begin like an Avro object container file")
+	}
+	h := avroHeader{codec: "null"}
 	i := len(avroFileMark)
-	var text []byte
 	for {
 		count, next := avroBlock(b, i)
 		if i = next; i < 0 {
-			return nil, errAvroHeader
+			return h, errAvroHeader
 		}
 		if count == 0 {
 			break
@@ -198,34 +223,26 @@ func (d *Decoder) openAvroFile(b []byte) (*avroFile, error) {
 		for ; count > 0; count-- {
 			keyFrom, keyEnd := avroSpan(b, i)
 			if keyEnd < 0 {
-				return nil, errAvroHeader
+				return h, errAvroHeader
 			}
 			from, end := avroSpan(b, keyEnd)
 			if end < 0 {
-				return nil, errAvroHeader
+				return h, errAvroHeader
 			}
 			switch string(b[keyFrom:keyEnd]) {
 			case "avro.schema":
-				text = b[from:end]
+				h.text = b[from:end]
 			case "avro.codec":
-				f.codec = string(b[from:end])
+				h.codec = string(b[from:end])
 			}
 			i = end
 		}
 	}
-	if len(b)-i < 16 || text == nil {
-		return nil, errAvroHeader
+	if len(b)-i < avroSync || h.text == nil {
+		return h, errAvroHeader
 	}
-	f.sync, f.rest = b[i:i+16], b[i+16:]
-	if d.fileSchema == nil || !bytes.Equal(d.fileText, text) {
-		s, err := NewAvroSchema(text)
-		if err != nil {
-			return nil, err
-		}
-		d.fileSchema, d.fileText = s, bytes.Clone(text)
-	}
-	f.schema = d.fileSchema
-	return f, nil
+	h.sync, h.end = b[i:i+avroSync], i+avroSync
+	return h, nil
 }
 
 var (
@@ -240,11 +257,11 @@ func (f *avroFile) block() (data []byte, count int64, err error) {
 		return nil, 0, errAvroBlock
 	}
 	from, end := avroSpan(f.rest, i)
-	if end < 0 || len(f.rest)-end < 16 || !bytes.Equal(f.rest[end:end+16], f.sync) {
+	if end < 0 || len(f.rest)-end < avroSync || !bytes.Equal(f.rest[end:end+avroSync], f.sync) {
 		return nil, 0, errAvroBlock
 	}
-	data, f.rest = f.rest[from:end], f.rest[end+16:]
-	if data, err = f.unpack(data); err == nil {
+	data, f.rest = f.rest[from:end], f.rest[end+avroSync:]
+	if data, err = f.packed.unpack(f.codec, data, f.left); err == nil {
 		if f.left -= len(data); f.left < 0 {
 			err = errArrowBudget
 		}
@@ -252,26 +269,22 @@ func (f *avroFile) block() (data []byte, count int64, err error) {
 	return data, count, err
 }
 
-func (f *avroFile) unpack(b []byte) ([]byte, error) {
+// avroPacked unpacks blocks.
+type avroPacked struct {
+	deflated bytes.Reader // what inflater reads
+	inflater io.Reader    // 40 KB; nil until a deflated block comes
+}
+
+// unpack returns what the block b holds, at most left bytes.
+func (p *avroPacked) unpack(codec string, b []byte, left int) ([]byte, error) {
 	var r io.Reader
-	switch f.codec {
+	switch codec {
 	case "null":
 		return b, nil
 	case "deflate":
-		r = f.d.inflate(b)
+		r = p.inflate(b)
 	case "snappy":
-		n, err := snappy.DecodedLen(b[:max(0, len(b)-4)])
-		if err != nil || len(b) < 4 {
-			return nil, errAvroBlock
-		}
-		if n > f.left {
-			return nil, errArrowBudget
-		}
-		out, err := snappy.Decode(nil, b[:len(b)-4])
-		if err != nil || crc32.ChecksumIEEE(out) != binary.BigEndian.Uint32(b[len(b)-4:]) {
-			return nil, errAvroBlock
-		}
-		return out, nil
+		return unsnap(b, left)
 	case "zstandard":
 		z, err := zstd.NewReader(bytes.NewReader(b), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxUnpacked), zstd.WithDecoderMaxWindow(8<<20))
 		if err != nil {
@@ -280,26 +293,42 @@ func (f *avroFile) unpack(b []byte) ([]byte, error) {
 		defer z.Close()
 		r = z
 	default:
-		return nil, fmt.Errorf("its codec %q is not known: use null, deflate, snappy or zstandard", printable([]byte(f.codec), maxExcerptBytes))
+		return nil, fmt.Errorf("its codec %q is not known: use null, deflate, snappy or zstandard", printable([]byte(codec), maxExcerptBytes))
 	}
-	out, err := io.ReadAll(io.LimitReader(r, int64(f.left)+1))
-	f.d.deflated.Reset(nil) // the payload is not kept
+	out, err := io.ReadAll(io.LimitReader(r, int64(left)+1))
+	p.deflated.Reset(nil) // the payload is not kept
 	switch {
 	case err != nil:
 		return nil, errAvroBlock
-	case len(out) > f.left:
+	case len(out) > left:
 		return nil, errArrowBudget
 	}
 	return out, nil
 }
 
-// inflate reads what b is, deflated, with a reader of 40 KB that serves every block.
-func (d *Decoder) inflate(b []byte) io.Reader {
-	d.deflated.Reset(b)
-	if r, ok := d.inflater.(flate.Resetter); !ok || r.Reset(&d.deflated, nil) != nil {
-		d.inflater = flate.NewReader(&d.deflated)
+func (p *avroPacked) inflate(b []byte) io.Reader {
+	p.deflated.Reset(b)
+	if r, ok := p.inflater.(flate.Resetter); !ok || r.Reset(&p.deflated, nil) != nil {
+		p.inflater = flate.NewReader(&p.deflated)
 	}
-	return d.inflater
+	return p.inflater
+}
+
+// unsnap undoes snappy, behind which stands a checksum.
+func unsnap(b []byte, left int) ([]byte, error) {
+	const sum = 4
+	n, err := snappy.DecodedLen(b[:max(0, len(b)-sum)])
+	if err != nil || len(b) < sum {
+		return nil, errAvroBlock
+	}
+	if n > left {
+		return nil, errArrowBudget
+	}
+	out, err := snappy.Decode(nil, b[:len(b)-sum])
+	if err != nil || crc32.ChecksumIEEE(out) != binary.BigEndian.Uint32(b[len(b)-sum:]) {
+		return nil, errAvroBlock
+	}
+	return out, nil
 }
 
 // appendAvroFile decodes an Avro object container file. What cannot be read is refused as a whole, a record alone.

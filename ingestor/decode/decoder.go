@@ -2,7 +2,6 @@ package decode
 
 import (
 	"bytes"
-	"io"
 	"strconv"
 
 	"github.com/weir-dev/weir/delta/column"
@@ -41,8 +40,7 @@ type Decoder struct {
 
 	fileSchema *AvroSchema // of the last Avro file
 	fileText   []byte
-	deflated   bytes.Reader // what inflater reads
-	inflater   io.Reader    // nil until a deflated block comes
+	blocks     avroPacked
 }
 
 // NewDecoder returns a decoder without rows.
