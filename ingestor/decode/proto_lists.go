@@ -80,11 +80,10 @@ func (d *Decoder) protoEntry(b []byte, i int, s *protoStep, depth int) int {
 	}
 	d.listStep(s.node.vec, slot, depth)
 	for i = from; i < end; {
-		tag, next := protoVarint(b[:end], i)
+		num, wire, next := protoTag(b[:end], i)
 		if next < 0 {
 			return d.protoBad(s, depth, i, "a malformed entry of a map")
 		}
-		num, wire := protowire.DecodeTag(tag)
 		switch {
 		case num == 1 && wire == s.key.wire:
 			keys.Truncate(slot)

@@ -30,6 +30,15 @@ func protoLongVarint(b []byte, i int) (uint64, int) {
 	return x, i + n
 }
 
+// protoTag reads the tag at b[i] and returns the index behind it, negative if no field begins there.
+func protoTag(b []byte, i int) (protowire.Number, protowire.Type, int) {
+	tag, next := protoVarint(b, i)
+	if next < 0 || tag>>3 == 0 || tag > math.MaxUint32 {
+		return 0, 0, failed
+	}
+	return protowire.Number(tag >> 3), protowire.Type(tag & 7), next
+}
+
 // protoAt says where the decoder stands: at the field of s in a message at the given depth.
 func (d *Decoder) protoAt(s *protoStep, depth int) {
 	d.depth = depth

@@ -161,6 +161,18 @@ func TestProtobufRules(t *testing.T) {
 			wire: []byte{0x12, 3, 8, 0xff, 0xff}, reject: "field n.x, byte 3: a number without an end",
 		},
 		{
+			name: "field 0 in a time", source: `syntax = "proto3"; package t; import "google/protobuf/timestamp.proto"; message M { google.protobuf.Timestamp a = 1; }`,
+			wire: []byte{0x0a, 4, 8, 1, 0, 5}, reject: "field a, byte 2: a malformed time",
+		},
+		{
+			name: "field 0 in a wrapper", source: `syntax = "proto3"; package t; import "google/protobuf/wrappers.proto"; message M { google.protobuf.Int64Value a = 1; }`,
+			wire: []byte{0x0a, 4, 8, 1, 0, 5}, reject: "field a, byte 4: a malformed wrapper",
+		},
+		{
+			name: "field 0 in an entry", source: `syntax = "proto3"; package t; message M { map<string, int32> a = 1; }`,
+			wire: []byte{0x0a, 5, 0x0a, 1, 'k', 0, 5}, reject: "field a, byte 5: a malformed entry of a map",
+		},
+		{
 			name: "documents", source: `syntax = "proto3"; package t; import "google/protobuf/struct.proto"; import "google/protobuf/any.proto"; message M { google.protobuf.Value v = 1; google.protobuf.Any a = 2; google.protobuf.Value n = 3; } message N { int64 x = 1; }`,
 			wire: slices.Concat([]byte{0x0a, 3, 0x1a, 1, 'q', 0x12, 10, 0x0a, 4}, []byte("/t.N"), []byte{0x12, 2, 8, 3, 0x1a, 2, 8, 0}),
 			want: `{"v":"\"q\"","a":"{\"@type\":\"/t.N\",\"x\":3}"}`,

@@ -95,24 +95,23 @@ func appendNanos(v *column.Vector, seconds, nanos int64) {
 
 func parseSecondsNanos(b []byte) (seconds, nanos int64, ok bool) {
 	for i := 0; i < len(b); {
-		tag, next := protoVarint(b, i)
+		num, wire, next := protoTag(b, i)
 		if next < 0 {
 			return 0, 0, false
 		}
 		var x uint64
-		switch tag {
-		case 1 << 3:
+		switch {
+		case num == 1 && wire == protowire.VarintType:
 			if x, i = protoVarint(b, next); i < 0 {
 				return 0, 0, false
 			}
 			seconds = int64(x)
-		case 2 << 3:
+		case num == 2 && wire == protowire.VarintType:
 			if x, i = protoVarint(b, next); i < 0 {
 				return 0, 0, false
 			}
 			nanos = int64(int32(x))
 		default:
-			num, wire := protowire.DecodeTag(tag)
 			n := protowire.ConsumeFieldValue(num, wire, b[next:])
 			if n < 0 {
 				return 0, 0, false
@@ -126,11 +125,10 @@ func parseSecondsNanos(b []byte) (seconds, nanos int64, ok bool) {
 func (d *Decoder) wrapper(b []byte, from, end int, s *protoStep, slot, depth int) int {
 	at, inner := -1, s.elem
 	for i := from; i < end; {
-		tag, next := protoVarint(b[:end], i)
+		num, wire, next := protoTag(b[:end], i)
 		if next < 0 {
 			return d.protoBad(s, depth, i, "a malformed wrapper")
 		}
-		num, wire := protowire.DecodeTag(tag)
 		n := protowire.ConsumeFieldValue(num, wire, b[next:end])
 		if n < 0 {
 			return d.protoBad(s, depth, i, "a malformed wrapper")
