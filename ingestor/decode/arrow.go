@@ -263,13 +263,14 @@ func (r *arrowRun) columns(arrays []*arrowArray, rows slots, base int) (again bo
 			continue
 		case s.direct:
 			s.node.vec.PadNulls(base)
-			err = r.put(s, s.node.vec, arrays[i], rows)
+			_, err = r.put(s, s.node.vec, arrays[i], rows)
 		case s.node == nil && r.d.opts.OnUnknown == DropUnknown:
 			r.d.shared.dropped.Add(int64(rows.len()))
 			continue
 		default:
 			s.scratch.Reset()
-			if err = r.put(s, s.scratch, arrays[i], rows); err == nil {
+			var over bool
+			if over, err = r.put(s, s.scratch, arrays[i], rows); err == nil && !over {
 				s.scratch.Seal(rows.len())
 				r.convert(s, rows, base)
 			}
@@ -285,17 +286,18 @@ func (r *arrowRun) columns(arrays []*arrowArray, rows slots, base int) (again bo
 	return false, r.check(rows, base)
 }
 
-func (r *arrowRun) put(s *arrowStep, v *column.Vector, arr *arrowArray, rows slots) error {
+// put appends the rows of an array to v. over says that more rows cannot be stored than are named.
+func (r *arrowRun) put(s *arrowStep, v *column.Vector, arr *arrowArray, rows slots) (over bool, err error) {
 	p := arrowPut{reader: r.a}
 	p.put(v, arr, rows)
 	for _, bad := range p.bad {
 		what := "column " + printable([]byte(s.field.name), maxPathBytes) + " holds " + bad.what
 		if bad.slot < 0 {
-			return errors.New(what)
+			return false, errors.New(what)
 		}
 		r.problem(bad.slot, what)
 	}
-	return p.err
+	return len(p.bad) > maxRejects, p.err
 }
 
 // convert takes the values of a column that has another type, or is none, row by row as JSON.
@@ -303,6 +305,10 @@ func (r *arrowRun) convert(s *arrowStep, rows slots, base int) {
 	d, src := r.d, newSource(s.scratch)
 	key := []byte(s.field.name)
 	for i := range rows.len() {
+		row := rows.get(i)
+		if r.problems[row] != "" { // it is refused, and what it has need not be text
+			continue
+		}
 		d.begin()
 		if d.json = src.appendSlot(d.json, i); string(d.json) == "null" {
 			continue
@@ -319,7 +325,6 @@ func (r *arrowRun) convert(s *arrowStep, rows slots, base int) {
 		if code >= 0 && d.opts.OnMismatch != Rescue && d.refuseMisfit(d.json) {
 			code = failed
 		}
-		row := rows.get(i)
 		if code < 0 {
 			if d.suspends() {
 				r.suspend = &Reject{Row: r.row + row, Reason: d.reason, Suspend: true}

@@ -58,8 +58,10 @@ func FuzzArrow(f *testing.F) {
 			b = editedWords(files[int(which)%len(files)], edits)
 		}
 		const budget = 1 << 20
-		for _, table := range []*schema.Type{nil, everyType()} {
-			d := decode.NewDecoder(decode.NewSchema(table, decode.Options{MaxInflated: budget}))
+		foreign := &schema.Type{Kind: schema.Struct, Fields: []schema.Field{{Name: "strict", Type: &schema.Type{Kind: schema.Long}, Nullable: true}}}
+		for i, table := range []*schema.Type{nil, everyType(), foreign} {
+			unknown := []decode.OnUnknown{decode.AddColumns, decode.AddColumns, decode.RescueUnknown}[i]
+			d := decode.NewDecoder(decode.NewSchema(table, decode.Options{MaxInflated: budget, OnUnknown: unknown}))
 			for range 2 {
 				n, rejects := d.Append(event.Arrow, b, decode.System{Stream: "s"}, nil)
 				for _, r := range rejects {

@@ -1,13 +1,21 @@
 package decode_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/event"
 )
@@ -104,4 +112,57 @@ func TestArrowLikeJSON(t *testing.T) {
 			t.Errorf("row %d, kept as JSON (-want +got):\n%s", i, diff)
 		}
 	}
+}
+
+// TestArrowTextElsewhere has text that is none in columns which the table has not, or has with another type: rows are refused,
+// few of them by name, many as a rest.
+func TestArrowTextElsewhere(t *testing.T) {
+	long := &schema.Type{Kind: schema.Long}
+	both := &schema.Type{Kind: schema.Struct, Fields: []schema.Field{{Name: "n", Type: long, Nullable: true}, {Name: "s", Type: long, Nullable: true}}}
+	for name, o := range map[string]decode.Options{"no column": {MaxColumns: 1}, "rescue": {OnUnknown: decode.RescueUnknown}, "another type": {}} {
+		for _, bad := range []int{2, 3000} {
+			texts := []string{"fine", "7"}
+			for range bad {
+				texts = append(texts, "\xff\xfe")
+			}
+			table := &schema.Type{Kind: schema.Struct, Fields: both.Fields[:1]}
+			if name == "another type" {
+				table = both
+			}
+			d := decode.NewDecoder(decode.NewSchema(table, o))
+			n, rejects := d.Append(event.Arrow, arrowTexts(t, append(texts, "last")), decode.System{}, nil)
+			wanted, named := 3, bad
+			if bad > 1000 {
+				wanted, named = 2, 1001
+			}
+			if n != wanted || len(rejects) != named || !strings.Contains(rejects[0].Reason, "column s holds text that is not valid UTF-8") {
+				t.Fatalf("%s, %d bad: %d rows, %d refused, %v", name, bad, n, len(rejects), rejects[:1])
+			}
+			b := d.Take()
+			checkBatch(t, b)
+			if got := string(jsonRow(b, 0)); got != `{"n":0,"_rescued":"{\"s\":\"fine\"}"}` {
+				t.Errorf("%s: %s", name, got)
+			}
+		}
+	}
+}
+
+// arrowTexts is a stream of the columns n, which counts, and s.
+func arrowTexts(t *testing.T, texts []string) []byte {
+	t.Helper()
+	s := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}, {Name: "s", Type: arrow.BinaryTypes.String}}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, s)
+	defer b.Release()
+	for i, text := range texts {
+		b.Field(0).(*array.Int64Builder).Append(int64(i))
+		b.Field(1).(*array.StringBuilder).Append(text)
+	}
+	rows := b.NewRecordBatch()
+	defer rows.Release()
+	var out bytes.Buffer
+	w := ipc.NewWriter(&out, ipc.WithSchema(s))
+	if err := errors.Join(w.Write(rows), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
