@@ -90,8 +90,14 @@ func (c *Conn) dropAssembly(s *stream) {
 	c.unreserve(p.charged)
 }
 
-// sweepAssemblies forgets fragments of streams that ended meanwhile, or of all, and refuses what takes too long.
+// sweepAssemblies forgets fragments of streams that ended meanwhile, or of all, and refuses what takes too long. A refusal
+// that must wait for room ends the burst once more; that does not sweep again.
 func (c *Conn) sweepAssemblies(all bool) {
+	if c.sweeping {
+		return
+	}
+	c.sweeping = true
+	defer func() { c.sweeping = false }()
 	now := time.Duration(c.lastRecv.Load())
 	for _, s := range slices.Backward(c.frags) {
 		a := s.frag
@@ -126,8 +132,7 @@ func (s *stream) onFragment(f *frame) {
 	p := s.c.assembled(s)
 	flags := a.flags | f.Flags
 	if a.opening {
-		s.c.remove(s)
-		s.c.open(opening{id: s.id, typ: a.typ, flags: flags, n: addCredit(a.n, s.granted()), p: p})
+		s.c.open(opening{id: s.id, typ: a.typ, flags: flags, n: addCredit(a.n, s.granted()), p: p, fragments: s})
 		return
 	}
 	if e := s.accept(p); e != nil {

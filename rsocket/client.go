@@ -84,16 +84,16 @@ func NewClient(nc Transport, o ClientOptions) (*Conn, error) {
 		s.client = o.Resume
 		c.startSession(s)
 	}
-	c.sendSetup()
 	if o.Lease != nil {
 		c.leased = &leaseHolder{o: *o.Lease}
 		c.granted = new(leaseLedger)
 		if o.Leases != nil {
 			c.granted.source = o.Leases(&c.info)
 		}
-		if c.granted.source != nil {
-			c.granted.source.Start(c)
-		}
+	}
+	c.sendSetup() // from here on the connection can end by itself
+	if c.granted != nil && c.granted.source != nil {
+		c.granted.source.Start(c)
 	}
 	c.startTimer()
 	go c.readLoop()

@@ -98,6 +98,7 @@ type Conn struct {
 	touch      []*stream // streams with new payloads in this burst
 	assembling int       // bytes of unfinished fragments; unbuilt has those of all connections of the server
 	frags      []*stream // streams with unfinished fragments
+	sweeping   bool      // in sweepAssemblies
 	framesIn   int64     // these three: not yet added to the metrics
 	bytesIn    int64
 	requestsIn int64
@@ -172,6 +173,7 @@ func newConn(ctx context.Context, nc Transport, o *connConfig) *Conn {
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.rd.init(nc)
 	c.w.init(nc, c.limits.WriteBuffer, &c.m.BytesOut, c.writeFailed)
+	c.w.paused = &c.paused
 	c.work.init(c)
 	if c.tap != nil {
 		c.w.tap = func(h FrameHeader) { c.tap(c.info.ID, Out, h) }
@@ -352,8 +354,14 @@ func (c *Conn) untilSent(try func(wt *waiter) error) error {
 	}
 }
 
+// sendError does not wait for room in the store, see [writer.nextLocked].
 func (c *Conn) sendError(id uint32, e *Error) error {
-	return c.sendControl(encodeError(id, e), FrameHeader{Type: FrameError, StreamID: id, N: uint32(e.Code)})
+	b, h := encodeError(id, e), FrameHeader{Type: FrameError, StreamID: id, N: uint32(e.Code)}
+	err := c.w.answer(b, h, nil)
+	if !errors.Is(err, errFull) {
+		return err
+	}
+	return c.untilSent(func(wt *waiter) error { return c.w.answer(b, h, wt) })
 }
 
 // answer is sendControl for the reader: if it must wait, consumers are woken first.
@@ -416,6 +424,19 @@ func (c *Conn) remove(s *stream) {
 		c.opened--
 		c.limitRequests()
 	}
+	c.checkIdle()
+}
+
+// replaced ends a stream that stood for a request whose fragments came, once the request itself is counted.
+func (c *Conn) replaced(s *stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.gone.Store(true)
+	if c.streams[s.id] == s {
+		delete(c.streams, s.id)
+	}
+	c.opened--
+	c.limitRequests()
 	c.checkIdle()
 }
 

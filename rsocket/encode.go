@@ -146,6 +146,7 @@ type fragmenter struct {
 	mtu   int // longest frame without the length field
 
 	observed func(error) // of the stream it opens, see [RequestObserver]
+	answer   bool        // to a request-response
 }
 
 // next appends one frame and reports whether it was the last. After it returned false, f holds what remains.

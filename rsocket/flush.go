@@ -173,7 +173,7 @@ func (w *writer) wroteLocked(out []byte) {
 func (w *writer) abandon(byFlusher bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.buf, w.started = w.buf[:0], nil
+	w.buf, w.started, w.frames = w.buf[:0], nil, 0
 	if w.store == nil {
 		w.stopLocked(ErrConnClosed)
 	}
@@ -207,14 +207,7 @@ func (w *writer) checkFlushed() {
 	if len(w.buf) > 0 {
 		return
 	}
-	giveWriteBuffer(w.buf)
-	giveWriteBuffer(w.spare)
+	writeBuffers.put(w.buf)
+	writeBuffers.put(w.spare)
 	w.buf, w.spare = nil, nil
-}
-
-func giveWriteBuffer(b []byte) {
-	if cap(b) > 0 && cap(b) <= keepWriteBuffer {
-		b = b[:0]
-		writeBuffers.Put(&b)
-	}
 }

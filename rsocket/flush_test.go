@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -155,4 +156,160 @@ func askOnce(ctx context.Context, t *testing.T, c *Conn, rng *rand.Rand, n uint3
 	default:
 		t.Errorf("request %d: %x, %v", n, p.Data, err)
 	}
+}
+
+// What was appended before Close is written, also if whoever appended it has yet to help.
+func TestCloseWritesWhatIsDue(t *testing.T) {
+	c, peer := socketPair(t)
+	peer.expect(FrameSetup)
+	tx, _, err := c.RequestChannel(testContext(t), data("o"), 1, ChannelOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer.expect(FrameRequestChannel)
+	peer.send(appendRequestN(nil, 1, 1000))
+	eventually(t, func() bool { return tx.Credit() == 1000 }, "credit")
+	ps := make([]Payload, 50)
+	for i := range ps {
+		ps[i] = Payload{Data: make([]byte, 1000)}
+	}
+	if n, err := tx.s.trySendMany(ps); n != 50 || err != nil { // SendBatch, before it helps
+		t.Fatal(n, err)
+	}
+	go func() { _ = c.Close() }()
+	for range ps {
+		peer.expect(FramePayload)
+	}
+}
+
+// Close, shutdown and reset in the middle of writes: nobody hangs, nothing is held, what was acknowledged before Close arrives.
+func TestCloseInMidWrite(t *testing.T) {
+	for i := range 45 {
+		b := &limit{max: 64 << 20}
+		var got atomic.Int64
+		ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := NewServer(ServerOptions{Budget: b, Handlers: Handlers{
+			FireAndForget:   func(context.Context, *Request) { got.Add(1) },
+			RequestResponse: func(_ context.Context, r *Request, reply *Reply) { _ = reply.Send(r.Payload) },
+		}})
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(context.Background(), smallBuffers{ln}) }()
+		nc, err := net.Dial("tcp", ln.Addr().String()) //nolint:noctx // loopback
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = nc.(*net.TCPConn).SetWriteBuffer(16 << 10)
+		c, err := NewClient(nc, ClientOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		var sent atomic.Int64
+		for g := range 8 {
+			wg.Go(func() {
+				p := Payload{Data: make([]byte, 700)}
+				for n := 0; ; n++ {
+					if g%2 == 0 {
+						if err := c.FireAndForget(context.Background(), p); err != nil {
+							return
+						}
+						sent.Add(1)
+						continue
+					}
+					if _, err := c.RequestResponse(context.Background(), p); err != nil {
+						if !errors.Is(err, ErrConnClosed) && !errors.Is(err, ErrConnDraining) {
+							var e *Error
+							if !errors.As(err, &e) || e.Code != CodeRejected {
+								t.Errorf("%v", err)
+							}
+						}
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(time.Duration(i*37) * time.Microsecond) //nolint:forbidigo // any moment will do
+		start := time.Now()
+		switch i % 3 {
+		case 0:
+			_ = c.Close()
+			wg.Wait()
+		case 1:
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			_ = s.Shutdown(ctx)
+			cancel()
+			wg.Wait()
+		case 2:
+			_ = nc.(*net.TCPConn).SetLinger(0)
+			_ = nc.Close()
+			wg.Wait()
+		}
+		if d := time.Since(start); d > 4*time.Second {
+			t.Errorf("case %d took %v", i%3, d)
+		}
+		_ = c.Close()
+		_ = s.Shutdown(context.Background())
+		if err := <-served; !errors.Is(err, ErrServerClosed) {
+			t.Error(err)
+		}
+		if i%3 == 0 && got.Load() != sent.Load() {
+			t.Errorf("round %d: sent %d, got %d", i, sent.Load(), got.Load())
+		}
+		if n := b.held(); n != 0 {
+			t.Errorf("case %d: %d bytes held", i%3, n)
+		}
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+}
+
+// A single small message never waits for another one.
+func TestNoMessageWaitsForAnother(t *testing.T) {
+	c := pair(t, Handlers{RequestChannel: func(ctx context.Context, _ *Request, in *Receiver, out *Sender) error {
+		in.Grant(maxCredit)
+		for p, err := range in.All(ctx) {
+			if err != nil {
+				return err
+			}
+			if p.Data[0] == 1 {
+				if err := out.Send(ctx, p); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}})
+	ctx := testContext(t)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			tx, rx, err := c.RequestChannel(ctx, data("o"), maxCredit, ChannelOptions{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r := rand.New(rand.NewPCG(1, uint64(g)))
+			for i := range 400 {
+				ps := make([]Payload, 1+r.IntN(60))
+				for j := range ps {
+					ps[j] = Payload{Data: make([]byte, 1+r.IntN(2000))}
+				}
+				ps[len(ps)-1].Data[0] = 1
+				if _, err := tx.SendBatch(ctx, ps); err != nil {
+					t.Error(err)
+					return
+				}
+				cx, cancel := context.WithTimeout(ctx, 5*time.Second)
+				if _, err := rx.Recv(cx); err != nil {
+					t.Errorf("round %d: %v", i, err)
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -2,8 +2,11 @@ package rsocket
 
 import (
 	"bytes"
+	"context"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestLargePayloadsInFragments(t *testing.T) {
@@ -53,4 +56,65 @@ func TestFramesBetweenFragmentsOfAnOpening(t *testing.T) {
 	}
 	p.send(opened(FrameRequestResponse, 3, 0, FlagFollows, data("a")), appendCancel(nil, 3), opened(FramePayload, 3, 0, FlagNext, data("b")))
 	p.alive()
+}
+
+// Fragments that are too slow are refused one by one also if the refusals must wait for room.
+func TestSlowFragmentsOfAPeerThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(Metrics)
+		conns := make(chan *Conn, 1)
+		l, stop := memoryServer(t, ServerOptions{Metrics: m, Handlers: Handlers{
+			RequestResponse: echoHandlers().RequestResponse,
+			RequestStream: func(ctx context.Context, r *Request, out *Sender) error {
+				conns <- r.Conn
+				for range 300 {
+					if err := out.Send(ctx, Payload{Data: make([]byte, 1000)}); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+		}})
+		defer stop()
+		nc, err := l.Dial(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newRawPeer(t, nc)
+		_ = nc.SetDeadline(time.Time{})
+		p.send(encodeSetup(0, &setupFields{major: 1, keepAlive: 1000000, maxLifetime: 100000000, metadataMIME: []byte("m"), dataMIME: []byte("d")}, &Payload{}))
+		for id := uint32(1); id < 9; id += 2 {
+			p.send(opened(FrameRequestResponse, id, 0, FlagFollows, data("a")))
+		}
+		p.send(opened(FrameRequestStream, 101, maxCredit, 0, data("s")))
+		c := <-conns
+		synctest.Wait() // the stream has filled the buffer
+		full := func() bool {
+			c.w.mu.Lock()
+			defer c.w.mu.Unlock()
+			return len(c.w.buf) >= c.w.limit+controlReserve
+		}
+		for !full() {
+			p.send(appendKeepAlive(nil, true, 0, make([]byte, 4000)))
+			synctest.Wait()
+		}
+		time.Sleep(2 * time.Minute) //nolint:forbidigo // fake time
+		p.send(appendKeepAlive(nil, false, 0, nil))
+		synctest.Wait()
+		for range 4 {
+			for {
+				f, err := p.frame()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if f.Type == FrameError {
+					break
+				}
+			}
+		}
+		if n := m.Panics.Load(); n > 0 {
+			t.Errorf("%d panics", n)
+		}
+		_ = nc.Close()
+	})
 }

@@ -65,6 +65,7 @@ func (w *writer) confirm(position uint64) {
 		return
 	}
 	w.store.trim(position)
+	w.checkStore()
 	w.wakeAll()
 }
 
@@ -75,7 +76,7 @@ func (w *writer) detach() {
 	defer w.mu.Unlock()
 	w.detached = true
 	w.awaitFlushed()
-	w.buf = w.buf[:0]
+	w.buf, w.frames = w.buf[:0], 0
 }
 
 // attach goes on with a new transport: first the greeting, then all frames from the peer's position on. It is false if those
@@ -88,6 +89,7 @@ func (w *writer) attach(dst io.Writer, greeting []byte, position uint64) bool {
 	}
 	w.dst, w.socket = dst, socketOf(dst)
 	w.detached = false
+	w.checkStore()
 	w.store.since = 0
 	w.buf = append(append(w.buf[:0], greeting...), w.store.buf[w.store.head:]...)
 	if w.store.end > w.store.first { // senders may be waiting for room, and the answer to an earlier question was lost

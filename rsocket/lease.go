@@ -261,8 +261,10 @@ func (g *leaseLedger) drain() (empty <-chan struct{}, last time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended = true
-	ch := make(chan struct{})
-	g.empty = ch
+	if g.empty == nil {
+		g.empty = make(chan struct{})
+	}
+	ch := g.empty
 	for _, x := range g.grants {
 		last = max(last, x.expires)
 	}
@@ -284,7 +286,10 @@ const leaseMark = "weirlse"
 // SendLease sends LEASE to a peer that asked for leases; others get [ErrNoLease]. It replaces earlier leases. Requests of the
 // peer beyond it are refused with ERROR[REJECTED] (fire-and-forget: counted and dropped). While the connection drains,
 // [ErrConnDraining] is returned.
-func (c *Conn) SendLease(l Lease) error {
+func (c *Conn) SendLease(l Lease) error { return c.sendLease(c.ctx, l) }
+
+// sendLease is SendLease that waits for room until ctx is done.
+func (c *Conn) sendLease(ctx context.Context, l Lease) error {
 	g := c.granted
 	if g == nil {
 		return ErrNoLease
@@ -301,7 +306,8 @@ func (c *Conn) SendLease(l Lease) error {
 		return err
 	}
 	b := appendLease(nil, millis(ttl), n, l.Metadata)
-	if err := c.sendControl(b, FrameHeader{Type: FrameLease, N: n}); err != nil {
+	h := FrameHeader{Type: FrameLease, N: n}
+	if err := c.untilRoom(ctx, func(wt *waiter) error { return c.w.control(b, h, wt) }); err != nil {
 		return err
 	}
 	mark := binary.BigEndian.AppendUint64([]byte(leaseMark), seq)
@@ -372,7 +378,7 @@ func (c *Conn) drainLeases(ctx context.Context) {
 		return
 	}
 	empty, last := g.drain()
-	if c.SendLease(Lease{TTL: time.Millisecond}) != nil {
+	if c.sendLease(ctx, Lease{TTL: time.Millisecond}) != nil {
 		return
 	}
 	t := time.NewTimer(last - time.Since(c.start))

@@ -221,6 +221,9 @@ func (c *Conn) beginPause() {
 	c.endBurst()
 	c.m.ReaderPauses.Add(1)
 	c.paused.Store(true)
+	if c.session != nil {
+		c.w.retry() // answers need no room in the store now
+	}
 }
 
 func (c *Conn) endPause() {

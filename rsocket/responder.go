@@ -13,6 +13,8 @@ type opening struct {
 	flags Flags
 	n     uint32 // initial request n
 	p     received
+
+	fragments *stream // stood in the table for the request while its fragments came, else nil
 }
 
 // onRequest handles a frame that opens a stream.
@@ -67,6 +69,8 @@ func (c *Conn) refusal(f *frame) *Error {
 		return &Error{Code: CodeRejected, Message: "the connection is draining"}
 	case c.opened >= c.limits.MaxStreams:
 		return Errorf(CodeRejected, "more than %d requests in progress", c.limits.MaxStreams)
+	case c.w.overdrawn.Load() && f.Type == FrameRequestResponse:
+		return &Error{Code: CodeRejected, Message: "too many answers are not confirmed: fewer requests at once, or a larger resume buffer"}
 	case c.granted != nil && !c.granted.take(time.Since(c.start)):
 		return &Error{Code: CodeRejected, Message: "no lease"}
 	}
@@ -162,6 +166,9 @@ func (c *Conn) enter(s *stream) bool {
 
 // open starts what serves the request.
 func (c *Conn) open(o opening) {
+	if o.fragments != nil {
+		defer c.replaced(o.fragments)
+	}
 	if o.typ == FrameRequestFNF || o.typ == FrameRequestResponse {
 		c.openQueued(o)
 		return

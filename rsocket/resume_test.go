@@ -403,3 +403,20 @@ func TestStoreOfAPeerThatDoesNotConfirm(t *testing.T) {
 func redialing(l *MemoryListener) func(context.Context) (Transport, error) {
 	return func(ctx context.Context) (Transport, error) { return l.Dial(ctx) }
 }
+
+// Answers whose confirmation stands behind requests that wait for the handlers do not wait for it.
+func TestAnswersDoNotWaitForConfirmation(t *testing.T) {
+	_, addr := startServer(t, ServerOptions{Handlers: echoHandlers(), Resume: &ResumeOptions{Buffer: 256 << 10}, Limits: Limits{WorkQueue: 16}})
+	c := dial(t, addr, ClientOptions{Resume: &ClientResume{Buffer: 4 << 20}})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 2000 {
+		wg.Go(func() {
+			if _, err := c.RequestResponse(ctx, Payload{Data: make([]byte, 1024)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -88,18 +88,19 @@ func (t *Sender) Error(err error) error {
 	s := t.s
 	e := errorFrameOf(err)
 	s.mu.Lock()
-	end := s.txEnd
-	s.mu.Unlock()
-	if end != nil {
+	if end := s.txEnd; end != nil {
+		s.mu.Unlock()
 		return end
 	}
-	s.terminate(e, e, false)
+	s.endBothLocked(e, e)
+	s.mu.Unlock()
+	defer s.c.remove(s)
 	return s.c.sendError(s.id, e)
 }
 
 // payloadFrame returns the encoder of a PAYLOAD.
 func (s *stream) payloadFrame(p *Payload, flags Flags) fragmenter {
-	return fragmenter{typ: FramePayload, id: s.id, flags: flags, p: *p, mtu: s.c.mtu}
+	return fragmenter{typ: FramePayload, id: s.id, flags: flags, p: *p, mtu: s.c.mtu, answer: s.typ == FrameRequestResponse}
 }
 
 // trySend sends p if there is credit and room and it needs one frame only.
@@ -236,8 +237,9 @@ func (s *stream) sendNext(f *fragmenter, begun *bool) (last bool, err error) {
 // abandon ends a stream whose last payload was sent in part.
 func (s *stream) abandon() {
 	e := &Error{Code: CodeCanceled, Message: "payload abandoned between fragments"}
-	s.terminate(e, e, false)
+	s.endBoth(e, e, false)
 	s.c.sendErrorBestEffort(s.id, e)
+	s.c.remove(s)
 }
 
 // sendLast sends the final PAYLOAD of this direction.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -45,10 +46,11 @@ type Server struct {
 	conf  connConfig
 	admit admission
 
-	mu        sync.Mutex // guards the fields below
-	conns     map[*Conn]struct{}
+	mu        sync.Mutex     // guards the fields below
+	conns     map[*Conn]bool // whether SETUP was accepted
 	listeners map[net.Listener]struct{}
 	sessions  map[string]*Conn // resumable connections by token
+	turned    int              // clients that are being told that they are not served
 	closed    bool
 
 	ctx    context.Context //nolint:containedctx // the lifetime of the server, parent of its connections' contexts
@@ -72,7 +74,7 @@ func NewServer(o ServerOptions) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, conns: make(map[*Conn]struct{}), listeners: make(map[net.Listener]struct{}), sessions: make(map[string]*Conn)}
+	s := &Server{o: o, conns: make(map[*Conn]bool), listeners: make(map[net.Listener]struct{}), sessions: make(map[string]*Conn)}
 	s.conf = connConfig{
 		server: true, handlers: o.Handlers, budget: o.Budget, limits: o.Limits.withDefaults(), log: o.Logger, metrics: o.Metrics, tap: o.Tap,
 		observer: o.Requests,
@@ -180,9 +182,9 @@ func (s *Server) ServeConn(nc Transport) {
 	}
 	c := newConn(s.ctx, nc, &s.conf)
 	c.from = addr
-	if !s.addConn(c) {
+	if refusal := s.addConn(c); refusal != "" {
 		s.admit.leave(addr)
-		s.turnAway(nc, "too many connections")
+		s.turnAway(nc, refusal)
 		c.cancel()
 		return
 	}
@@ -191,23 +193,45 @@ func (s *Server) ServeConn(nc Transport) {
 	go s.serveConn(c)
 }
 
-func (s *Server) addConn(c *Conn) bool {
+const shuttingDown = "the server is shutting down"
+
+// addConn returns why there is no place for c, or nothing.
+func (s *Server) addConn(c *Conn) (refusal string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.conns) >= s.o.MaxConns {
-		return false
+	switch {
+	case s.closed:
+		return shuttingDown
+	case len(s.conns) >= s.o.MaxConns:
+		return "too many connections"
 	}
-	s.conns[c] = struct{}{}
+	s.conns[c] = false
 	s.wg.Add(1)
-	return true
+	return ""
 }
 
-// turnAway tells a client why it is not served. The frame fits into any socket buffer; the deadline guards against others.
+// mostTurnedAway bounds the clients that are told at the same time that they are not served.
+const mostTurnedAway = 64
+
+// turnAway tells a client why it is not served, for which it has a moment: over TLS it has to shake hands before. It does
+// not wait for that, so that others are accepted meanwhile; of very many clients some are told nothing.
 func (s *Server) turnAway(nc Transport, why string) {
 	s.o.Metrics.Refused.Add(1)
-	_ = nc.SetWriteDeadline(time.Now().Add(lingerTimeout))
-	_, _ = nc.Write(encodeError(0, &Error{Code: CodeRejectedSetup, Message: why}))
-	_ = nc.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.turned >= mostTurnedAway {
+		_ = nc.Close() // it is of no use
+		return
+	}
+	s.turned++
+	s.wg.Go(func() {
+		setDeadline(nc, time.Now().Add(lingerTimeout))
+		_, _ = nc.Write(encodeError(0, &Error{Code: CodeRejectedSetup, Message: why}))
+		_ = nc.Close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.turned--
+	})
 }
 
 func (s *Server) removeConn(c *Conn) {
@@ -232,6 +256,9 @@ func (s *Server) serveConn(c *Conn) {
 func (s *Server) handshake(c *Conn) {
 	e := s.setup(c)
 	if e == nil {
+		e = s.accepted(c)
+	}
+	if e == nil {
 		c.startTimer()
 		c.readLoop()
 		return
@@ -246,6 +273,30 @@ func (s *Server) handshake(c *Conn) {
 	close(c.readerDone)
 }
 
+// accepted notes that SETUP is done, unless the server shuts down.
+func (s *Server) accepted(c *Conn) *Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return &Error{Code: CodeConnectionClose, Message: shuttingDown}
+	}
+	s.conns[c] = true
+	return nil
+}
+
+// cutSetup ends a connection before its SETUP is done, at the latest when ctx is.
+func (c *Conn) cutSetup(ctx context.Context) {
+	c.cancel()
+	_ = c.transport().SetReadDeadline(time.Now()) // a connection without deadlines is closed when ctx is done
+	select {
+	case <-c.readerDone:
+		return
+	case <-ctx.Done():
+	}
+	_ = c.transport().Close()
+	<-c.readerDone
+}
+
 // setup returns why the connection is refused, or nil.
 func (s *Server) setup(c *Conn) (refusal *Error) {
 	defer func() {
@@ -256,7 +307,15 @@ func (s *Server) setup(c *Conn) (refusal *Error) {
 	deadline := time.Now().Add(s.o.SetupTimeout)
 	_ = c.transport().SetReadDeadline(deadline) // a connection without deadlines is bounded by MaxConns
 	var f frame
-	if err := c.readFrame(&f); err != nil {
+	err := c.ctx.Err()
+	if err == nil {
+		err = c.readFrame(&f)
+	}
+	if c.ctx.Err() != nil {
+		c.unreserve(f.charged)
+		return &Error{Code: CodeRejectedSetup, Message: shuttingDown}
+	}
+	if err != nil {
 		return setupReadError(err)
 	}
 	c.unreserve(f.charged)
@@ -362,8 +421,15 @@ func setupRefusal(err error) *Error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	conns := s.stopAccepting()
 	errs := make(chan error, len(conns))
-	for _, c := range conns {
-		go func() { errs <- c.Shutdown(ctx) }()
+	for c, accepted := range conns {
+		go func() {
+			if accepted {
+				errs <- c.Shutdown(ctx)
+				return
+			}
+			c.cutSetup(ctx)
+			errs <- nil
+		}()
 	}
 	var first error
 	for range conns {
@@ -376,18 +442,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return first
 }
 
-func (s *Server) stopAccepting() []*Conn {
+// stopAccepting returns the connections there are, and whether their SETUP was accepted.
+func (s *Server) stopAccepting() map[*Conn]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	for l := range s.listeners {
 		_ = l.Close() // Serve sees it
 	}
-	conns := make([]*Conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	return conns
+	return maps.Clone(s.conns)
 }
 
 // Conns returns the number of open connections.

@@ -23,6 +23,8 @@ const (
 type ResumeOptions struct {
 	Window time.Duration // how long a session without transport is kept; default 60 s
 	Buffer int           // bytes of sent, unconfirmed frames kept per connection; senders wait when it is full; default 1 MiB
+	// Answers to request-responses take more while requests wait for the handlers: from 8 times Buffer on further requests are
+	// refused with ERROR[REJECTED], at 16 times the connection is closed.
 }
 
 // ClientResume makes a client resume its connection when the transport is cut. Streams go on, nothing is lost or repeated.
@@ -41,15 +43,8 @@ type session struct {
 	token  []byte
 	window time.Duration
 	store  *frameStore
-	offers chan offer    // server: new transports
+	offers offers        // server: new transports
 	client *ClientResume // client
-}
-
-// offer is a transport on which a client has sent RESUME.
-type offer struct {
-	nc        Transport
-	received  uint64 // what the client has received of us
-	available uint64 // from where the client can send again
 }
 
 func newSession(token []byte, window time.Duration, buffer int) *session {
@@ -57,7 +52,7 @@ func newSession(token []byte, window time.Duration, buffer int) *session {
 	if window <= 0 {
 		window = defaultResumeWindow
 	}
-	return &session{token: token, window: window, store: &frameStore{limit: buffer}, offers: make(chan offer)}
+	return &session{token: token, window: window, store: &frameStore{limit: buffer}, offers: offers{wake: make(chan struct{}, 1)}}
 }
 
 // startSession makes the connection resumable; nothing but SETUP has been sent.
@@ -132,7 +127,15 @@ func (c *Conn) awaitOffer() bool {
 	defer t.Stop()
 	for {
 		select {
-		case o := <-c.session.offers:
+		case <-c.session.offers.wake:
+			o := c.session.offers.take()
+			if o == nil || !c.use(o.nc) {
+				continue // withdrawn, or the connection has ended
+			}
+			if c.session.offers.pending() {
+				_ = o.nc.Close() // the client has given it up
+				continue
+			}
 			return c.adopt(o)
 		case <-t.C:
 			c.close(fmt.Errorf("%w: not resumed within %v", ErrSessionLost, c.session.window))
@@ -144,11 +147,8 @@ func (c *Conn) awaitOffer() bool {
 }
 
 // adopt goes on with the offered transport if both sides still have the frames that the other one lacks.
-func (c *Conn) adopt(o offer) bool {
+func (c *Conn) adopt(o *offer) bool {
 	received := c.position()
-	if !c.use(o.nc) {
-		return false
-	}
 	if o.available > received || !c.w.attach(o.nc, appendResumeOK(nil, received), o.received) {
 		refuse(o.nc, Errorf(CodeRejectedResume, "position %d is not available", o.received))
 		c.close(fmt.Errorf("%w: the client lacks frames that are not kept", ErrSessionLost))

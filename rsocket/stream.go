@@ -166,15 +166,24 @@ func (s *stream) cancelContext() {
 
 // terminate ends both directions. Payloads already queued can still be received, unless drop is set.
 func (s *stream) terminate(rxErr, txErr error, drop bool) {
+	s.endBoth(rxErr, txErr, drop)
+	s.c.remove(s)
+}
+
+// endBoth is terminate for who still has an ERROR to send: a connection that drains is closed once no stream is left.
+func (s *stream) endBoth(rxErr, txErr error, drop bool) {
 	s.mu.Lock()
-	s.endRx(rxErr)
-	s.endTx(txErr)
-	s.cancelContext()
+	defer s.mu.Unlock()
+	s.endBothLocked(rxErr, txErr)
 	if drop {
 		s.dropQueue()
 	}
-	s.mu.Unlock()
-	s.c.remove(s)
+}
+
+func (s *stream) endBothLocked(rxErr, txErr error) {
+	s.endRx(rxErr)
+	s.endTx(txErr)
+	s.cancelContext()
 }
 
 // dropQueue releases what was not consumed, with mu held.
@@ -200,8 +209,9 @@ func (s *stream) settle() {
 // fail answers a violation by the peer: ERROR on this stream, both directions end.
 func (s *stream) fail(e *Error) {
 	s.c.stage.flush()
-	s.terminate(e, e, false)
+	s.endBoth(e, e, false)
 	s.c.answerError(s.id, e)
+	s.c.remove(s)
 }
 
 // The functions below are called by the connection's reader.

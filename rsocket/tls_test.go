@@ -182,3 +182,28 @@ func TestCertificateReload(t *testing.T) {
 		t.Errorf("missing file: %v", err)
 	}
 }
+
+// A client over TLS that is turned away and says nothing must not keep others from being accepted.
+func TestSilentTLSClientsAreTurnedAway(t *testing.T) {
+	a := newAuthority(t)
+	cert, key := a.issue(t, "server")
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := new(Metrics)
+	addr := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{pair}}, ServerOptions{Handlers: echoHandlers(), MaxConns: 1, Metrics: m})
+	conf := &tls.Config{RootCAs: a.pool, ServerName: "127.0.0.1"}
+	c := dial(t, addr, ClientOptions{TLS: conf})
+	if _, err := c.RequestResponse(testContext(t), data("x")); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		nc, err := net.Dial("tcp", addr) //nolint:noctx // loopback
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+	}
+	eventually(t, func() bool { return m.Refused.Load() == 20 }, "all silent clients turned away")
+}

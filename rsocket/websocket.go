@@ -144,7 +144,7 @@ func (g *groupedConn) release() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	err := g.flush()
-	giveWriteBuffer(g.buf)
+	writeBuffers.put(g.buf)
 	g.held, g.buf = false, nil
 	return err
 }

@@ -113,20 +113,13 @@ func (k *worker) drop() {
 }
 
 // jobSlices keeps the queues of workers that have nothing to do.
-var jobSlices sync.Pool // of *[]job
+var jobSlices = slicePool[job]{most: 4096}
 
 func takeJobs() []job {
-	if p, ok := jobSlices.Get().(*[]job); ok {
-		return (*p)[:0]
+	if j := jobSlices.get(); j != nil {
+		return j
 	}
 	return make([]job, 0, 64)
-}
-
-func giveJobs(j []job) {
-	if cap(j) > 0 && cap(j) <= 4096 {
-		j = j[:0]
-		jobSlices.Put(&j)
-	}
 }
 
 // wake hands over what is pending and has it run; the reader calls it at the end of a burst.
@@ -174,8 +167,8 @@ func (k *worker) take() []job {
 	if len(k.queue) == 0 {
 		k.running = false
 		k.c.setWorking(false)
-		giveJobs(k.queue)
-		giveJobs(k.spare)
+		jobSlices.put(k.queue)
+		jobSlices.put(k.spare)
 		k.queue, k.spare = nil, nil
 		return nil
 	}

@@ -14,6 +14,7 @@ const (
 	defaultWriteBuffer = 256 << 10
 	controlReserve     = 64 << 10  // room above the limit for KEEPALIVE, ERROR, COMPLETE
 	keepWriteBuffer    = 512 << 10 // larger buffers are left to the garbage collector
+	storeOverdraft     = 15        // a connection is given up when its store exceeds its limit by that many times
 )
 
 // waiter is woken when the write buffer has room again.
@@ -43,8 +44,10 @@ type writer struct {
 	tap     func(h FrameHeader)            // may be nil; called under mu, in wire order
 	fail    func(dst io.Writer, err error) // told of a write error; no lock is held
 	run     func()                         // flush, bound once so that starting it does not allocate
+	paused  *atomic.Bool                   // the reader reads nothing, see Conn
 
-	due atomic.Int32 // a due; set under mu
+	due       atomic.Int32 // a due; set under mu
+	overdrawn atomic.Bool  // the store exceeds its limit so far that requests are refused; set under mu
 
 	mu       sync.Mutex // guards all below; taken after stream.mu, before Conn.mu
 	dst      io.Writer
@@ -66,7 +69,7 @@ type writer struct {
 	controls []*stream // with a REQUEST_N or CANCEL to encode
 }
 
-var writeBuffers sync.Pool // of *[]byte
+var writeBuffers = slicePool[byte]{most: keepWriteBuffer}
 
 func (w *writer) init(dst io.Writer, limit int, written *atomic.Int64, fail func(io.Writer, error)) {
 	w.dst, w.socket, w.limit, w.fail = dst, socketOf(dst), limit, fail
@@ -95,8 +98,8 @@ func (w *writer) ready(limit int, ofStream bool, wt *waiter) error {
 }
 
 func takeWriteBuffer() []byte {
-	if p, ok := writeBuffers.Get().(*[]byte); ok {
-		return (*p)[:0]
+	if b := writeBuffers.get(); b != nil {
+		return b
 	}
 	return make([]byte, 0, 4<<10)
 }
@@ -119,7 +122,7 @@ func (w *writer) appended(buf []byte, h FrameHeader) {
 func (w *writer) retain(from int, h FrameHeader) {
 	if h.StreamID != 0 {
 		w.store.append(w.buf[from:])
-		w.overflow = !w.store.room(w.store.limit + 4*controlReserve)
+		w.checkStore()
 	}
 	switch {
 	case w.detached:
@@ -127,6 +130,13 @@ func (w *writer) retain(from int, h FrameHeader) {
 	case w.store.askForPosition():
 		w.buf = appendKeepAlive(w.buf, true, w.store.received.Load(), nil)
 	}
+}
+
+// checkStore notes how full the store is, with mu held.
+func (w *writer) checkStore() {
+	s := w.store
+	w.overdrawn.Store(!s.room(storeOverdraft / 2 * s.limit))
+	w.overflow = !s.room(storeOverdraft*s.limit + 4*controlReserve)
 }
 
 func (w *writer) kick() {
@@ -147,10 +157,10 @@ func (w *writer) next(f *fragmenter, wt *waiter) (last bool, err error) {
 	return last, err
 }
 
-// nextLocked is next with mu held; the caller kicks.
-
+// nextLocked is next with mu held; the caller kicks. While the reader waits for the worker, answers of the worker do not wait
+// for room in the store: that comes with frames the reader has yet to read.
 func (w *writer) nextLocked(f *fragmenter, wt *waiter) (last bool, err error) {
-	if err := w.ready(w.limit, true, wt); err != nil {
+	if err := w.ready(w.limit, !f.answer || !w.paused.Load(), wt); err != nil {
 		return false, err
 	}
 	buf, h, last := f.next(w.buf)
@@ -220,11 +230,21 @@ func (w *writer) encodeControls() {
 	w.controls = w.controls[:0]
 }
 
-// stop refuses further frames with err. What is buffered is still written.
+// retry has everyone who waits for room look again.
+func (w *writer) retry() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wakeAll()
+}
+
+// stop refuses further frames with err. What is buffered is still written, also if it was left to someone who has yet to help.
 func (w *writer) stop(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopLocked(err)
+	if len(w.buf)+len(w.controls) > 0 {
+		w.kick()
+	}
 }
 
 func (w *writer) stopLocked(err error) {
