@@ -122,10 +122,39 @@ func (tx *Transaction) after(s *Snapshot) (*state, error) {
 		}
 		return nil, err
 	}
-	if tx.Metadata != nil {
-		return &after, validateMetadata(&s.state, &after)
+	if tx.Metadata == nil {
+		return &after, nil
 	}
-	return &after, nil
+	if s.metadata != nil && len(tx.Removes) < s.files.len {
+		if path, changed := typeChange(s.schema, after.schema); changed {
+			return nil, invalid("column %q cannot change its type while files of the old type stay: see Table.Widen", strings.Join(path, "."))
+		}
+	}
+	return &after, validateMetadata(&s.state, &after)
+}
+
+// typeChange is the way to the first column that has another type in the second schema, by the names in files.
+func typeChange(from, to *schema.Type) (path []string, changed bool) {
+	if from == nil || to == nil || from == to {
+		return nil, false
+	}
+	if from.Kind != to.Kind || from.Precision != to.Precision || from.Scale != to.Scale {
+		return nil, true
+	}
+	for i := range to.Fields {
+		name := physical(&to.Fields[i])
+		old := slices.IndexFunc(from.Fields, func(f schema.Field) bool { return physical(&f) == name })
+		if old < 0 {
+			continue
+		}
+		if path, changed = typeChange(from.Fields[old].Type, to.Fields[i].Type); changed {
+			return append([]string{to.Fields[i].Name}, path...), true
+		}
+	}
+	if path, changed = typeChange(from.Key, to.Key); changed {
+		return path, true
+	}
+	return typeChange(from.Elem, to.Elem)
 }
 
 func validateMetadata(before, after *state) error {

@@ -177,8 +177,9 @@ func tableWiden(viewer viewer) *cobra.Command {
 	cmd := tableWork("widen", "Give columns a wider type",
 		"Give columns a type that holds all values of the one they have, and write every file of the table anew, in one commit. Byte, "+
 			"short, integer and long widen upwards, the smaller three and float to double, integers and decimals to a decimal with "+
-			"enough digits. Readers need nothing new. Stop the pipelines that write to the table: a commit that comes meanwhile makes it "+
-			"begin again. A Pipeline that declares the column has to name the new type.",
+			"enough digits. With --exact any number type is taken if the value of every row is exactly one of it; else a row that is in "+
+			"the way is named, and nothing changes. Readers need nothing new. Stop the pipelines that write to the table: what they add "+
+			"meanwhile has to be written anew as well. A Pipeline that declares the column has to name the new type.",
 		"  weir table widen --column 'dep_delay=decimal(22,2)' ./tables/flights", viewer,
 		func(ctx context.Context, v view, t *delta.Table) error {
 			to, err := columnTypes(columns)
@@ -201,7 +202,8 @@ func tableWiden(viewer viewer) *cobra.Command {
 			return err
 		})
 	cmd.Flags().StringArrayVar(&columns, "column", nil, "column and its new type, as NAME=TYPE; a dot behind each struct that it lies in")
-	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say how much would be written anew and write nothing")
+	cmd.Flags().BoolVar(&o.Exact, "exact", false, "take a type that holds fewer or other numbers, if it has the value of every row")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say how much would be written anew and write nothing; looks at no row")
 	return cmd
 }
 
