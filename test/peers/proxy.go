@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -73,10 +75,26 @@ type Proxy struct {
 func NewProxy(t *testing.T, s *Server) *Proxy {
 	t.Helper()
 	p := &Proxy{target: s.URL}
-	server := httptest.NewServer(p)
+	p.serve(t, httptest.NewServer(p))
+	return p
+}
+
+// NewTLSProxy is the same proxy behind TLS, for 127.0.0.1; authority is the PEM of who issued its certificate, whom nobody
+// trusts.
+func NewTLSProxy(t *testing.T, s *Server) (p *Proxy, authority []byte) {
+	t.Helper()
+	p = &Proxy{target: s.URL}
+	server := httptest.NewUnstartedServer(p)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that do not trust it
+	server.StartTLS()
+	p.serve(t, server)
+	return p, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+}
+
+func (p *Proxy) serve(t *testing.T, server *httptest.Server) {
+	t.Helper()
 	t.Cleanup(server.Close)
 	p.URL = server.URL
-	return p
 }
 
 // On sets what decides about each request from now on, nil for nothing, and what is called when a request was carried out,

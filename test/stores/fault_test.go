@@ -87,7 +87,8 @@ func TestFaults(t *testing.T) {
 				test func(*testing.T, *front)
 			}{
 				{"storm", storm}, {"ambiguous put", ambiguousPut}, {"ambiguous commit", ambiguousCommit}, {"slow put", slowPut}, {"asked to wait", askedToWait},
-				{"refusals", refused}, {"probe", probe}, {"outage", outage}, // the last: the server is gone then
+				{"cut uploads", cutUpload}, {"broken uploads", brokenUpload}, {"refusals", refused}, {"untrusted", untrusted}, {"probe", probe},
+				{"outage", outage}, // the last: the server is gone then
 			} {
 				t.Run(c.name, func(t *testing.T) {
 					defer f.proxy.On(nil, nil)

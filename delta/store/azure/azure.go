@@ -68,7 +68,10 @@ func New(c Config) (remote.Service, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("endpoint %q is no URL of a Blob service", endpoint)
 	}
-	t := remote.NewTransport()
+	t, err := remote.NewTransport()
+	if err != nil {
+		return nil, err
+	}
 	opt := &container.ClientOptions{ClientOptions: azcore.ClientOptions{
 		Transport: &http.Client{Transport: t}, Retry: policy.RetryOptions{MaxRetries: -1}, // the store does that
 		Telemetry: policy.TelemetryOptions{ApplicationID: cmp.Or(c.Agent, "weir/devel")},

@@ -3,7 +3,8 @@ package gcs
 import (
 	"context"
 	"errors"
-	"sync"
+	"net/http"
+	"time"
 
 	"golang.org/x/oauth2"
 	oauthgoogle "golang.org/x/oauth2/google"
@@ -13,17 +14,25 @@ import (
 
 const scope = "https://www.googleapis.com/auth/devstorage.read_write"
 
+// tokenTimeout bounds a request to who issues tokens.
+const tokenTimeout = 15 * time.Second
+
 // newBearer finds credentials when the first request is sent, as Google's own tools do (Application Default Credentials):
 // the file that GOOGLE_APPLICATION_CREDENTIALS names (a key, or workload identity federation), that of gcloud, or the
 // service account of the machine or pod. GOOGLE_SERVICE_ACCOUNT_KEY may hold the content of a key in place of a file.
-func newBearer(env func(string) string) func(context.Context) (string, error) {
-	var mu sync.Mutex // guards source
+func newBearer(env func(string) string, transport http.RoundTripper) func(context.Context) (string, error) {
+	turn := make(chan struct{}, 1) // guards source; who waits for it can give up
 	var source oauth2.TokenSource
 	return func(ctx context.Context) (string, error) {
-		mu.Lock()
-		defer mu.Unlock()
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		defer func() { <-turn }()
 		if source == nil {
-			s, err := findCredentials(context.WithoutCancel(ctx), env("GOOGLE_SERVICE_ACCOUNT_KEY"))
+			ctx := context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Transport: transport, Timeout: tokenTimeout})
+			s, err := findCredentials(ctx, env("GOOGLE_SERVICE_ACCOUNT_KEY"))
 			if err != nil {
 				return "", &store.ServiceError{Class: store.Reject, Message: "no credentials for GCS", Err: err, Hint: err.Error()}
 			}

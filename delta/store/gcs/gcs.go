@@ -62,11 +62,14 @@ func New(c Config) (remote.Service, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("endpoint %q is no URL of a GCS service: write http://host:port or https://host", base)
 	}
-	t := remote.NewTransport()
+	t, err := remote.NewTransport()
+	if err != nil {
+		return nil, err
+	}
 	s := &service{base: strings.TrimSuffix(base, "/"), bucket: c.Bucket, agent: cmp.Or(c.Agent, "weir/devel"), client: &http.Client{Transport: t}, transport: t}
 	emulated := c.Endpoint == "" && env("STORAGE_EMULATOR_HOST") != ""
 	if !emulated && !strings.EqualFold(env("GOOGLE_SKIP_SIGNATURE"), "true") {
-		s.bearer = newBearer(env)
+		s.bearer = newBearer(env, t)
 	}
 	return s, nil
 }

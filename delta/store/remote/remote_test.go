@@ -3,6 +3,8 @@ package remote
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -158,6 +160,8 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		"contended":      {&Error{Kind: Contends, Status: http.StatusConflict}, 8, store.Retry, nil},
 		"refused":        {&Error{Kind: Refused, Status: http.StatusServiceUnavailable}, 1, store.Reject, nil},
 		"not built":      {&Error{Status: http.StatusNotImplemented}, 1, store.Reject, nil},
+		"expired":        {&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}}, 1, store.Reject, nil},
+		"no TLS":         {http.ErrSchemeMismatch, 1, store.Reject, http.ErrSchemeMismatch},
 		"the service's":  {&store.ServiceError{Class: store.Fatal}, 1, store.Fatal, nil},
 		"the service's ": {&store.ServiceError{Class: store.Retry}, 8, store.Retry, nil},
 	} {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -73,8 +74,8 @@ func judge(err error, timedOut bool) verdict {
 	case timedOut:
 		said.Message = "no answer in time"
 		return verdict{err: said, again: true, applied: true}
-	case untrusted(err):
-		said.Class, said.Hint = store.Reject, "trust the certificate of the service, or correct the endpoint"
+	case untrusted(err) != "":
+		said.Class, said.Hint = store.Reject, untrusted(err)
 		return verdict{err: said}
 	case unsent(err):
 		said.Hint = "the service is not there, or the endpoint is wrong"
@@ -130,9 +131,21 @@ func unsent(err error) bool {
 	return ok && op.Op == "dial"
 }
 
-func untrusted(err error) bool {
-	_, cert := errors.AsType[*tls.CertificateVerificationError](err)
-	return cert
+// untrusted is what to do about a service with which there can be no safe connection; empty: that is not what failed.
+func untrusted(err error) string {
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return "the service has no TLS: write http:// in the endpoint"
+	}
+	if _, cert := errors.AsType[*tls.CertificateVerificationError](err); !cert {
+		return ""
+	}
+	if _, name := errors.AsType[x509.HostnameError](err); name {
+		return "correct the endpoint: its certificate is for other names"
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return "renew the certificate of the service, or set the clock of this machine right (NTP)"
+	}
+	return "if you trust who issued its certificate, name a PEM file of that authority in SSL_CERT_FILE, or in AWS_CA_BUNDLE for S3"
 }
 
 // limit is how long a request may take that moves so many bytes.

@@ -77,7 +77,10 @@ func serve(t *testing.T, answer func(n int, w http.ResponseWriter), test func(t 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		line := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-		transport := NewTransport()
+		transport, err := NewTransport()
+		if err != nil {
+			t.Fatal(err)
+		}
 		transport.DialContext = line.dial
 		w := &web{played: played{objects: map[string]object{}}, client: &http.Client{Transport: transport}}
 		server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {

@@ -2,9 +2,12 @@ package remote
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,9 +18,17 @@ import (
 // the clients of the services do not pass on.
 type Transport struct{ *http.Transport }
 
-// NewTransport is the transport of a service. Requests have their own timeouts.
-func NewTransport() *Transport {
+// NewTransport is the transport of a service. Requests have their own timeouts. The authorities in the PEM files are trusted
+// for the service's certificate, besides those of the system; empty names are left out.
+//
+// Error: a file that cannot be read or has no certificate.
+func NewTransport(authorities ...string) (*Transport, error) {
+	trust, err := trusting(authorities)
+	if err != nil {
+		return nil, err
+	}
 	return &Transport{&http.Transport{
+		TLSClientConfig:       trust,
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   10 * time.Second,
@@ -27,7 +38,31 @@ func NewTransport() *Transport {
 		IdleConnTimeout:       60 * time.Second,
 		ForceAttemptHTTP2:     false, // one stalled connection would stall all requests
 		DisableCompression:    true,  // ranges are of the bytes as they are stored
-	}}
+	}}, nil
+}
+
+func trusting(authorities []string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	for _, file := range authorities {
+		if file == "" {
+			continue
+		}
+		if c.RootCAs == nil {
+			system, err := x509.SystemCertPool()
+			if err != nil {
+				system = x509.NewCertPool() // there is none
+			}
+			c.RootCAs = system
+		}
+		pem, err := os.ReadFile(file) //nolint:gosec // the user names it
+		if err != nil {
+			return nil, fmt.Errorf("certificates of authorities: %w", err)
+		}
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("certificates of authorities: %s has no certificate in PEM", file)
+		}
+	}
+	return c, nil
 }
 
 // RoundTrip implements [http.RoundTripper].

@@ -22,6 +22,7 @@ const amazon = "https://s3.amazonaws.com"
 // resolved is a Config with what the environment adds.
 type resolved struct {
 	endpoint, region string
+	authorities      string // PEM file
 	lookup           minio.BucketLookupType
 	credentials      *credentials.Credentials
 }
@@ -40,6 +41,8 @@ func (c *Config) resolve() (*resolved, error) {
 		endpoint: cmp.Or(c.Endpoint, env("AWS_ENDPOINT_URL_S3"), env("AWS_ENDPOINT_URL"), profile["endpoint_url"], amazon),
 		region:   cmp.Or(c.Region, env("AWS_REGION"), env("AWS_DEFAULT_REGION"), profile["region"]),
 		lookup:   minio.BucketLookupAuto,
+
+		authorities: cmp.Or(env("AWS_CA_BUNDLE"), profile["ca_bundle"]),
 	}
 	own := r.endpoint != amazon
 	if r.region == "" && own {

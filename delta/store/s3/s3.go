@@ -57,7 +57,10 @@ func New(c Config) (remote.Service, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
 		return nil, fmt.Errorf("endpoint %q is no URL of an S3 service: write http://host:port or https://host", conf.endpoint)
 	}
-	transport := remote.NewTransport()
+	transport, err := remote.NewTransport(conf.authorities)
+	if err != nil {
+		return nil, err
+	}
 	client, err := minio.New(u.Host, &minio.Options{
 		Creds: conf.credentials, Secure: u.Scheme == "https", Region: conf.region, BucketLookup: conf.lookup,
 		Transport: transport, MaxRetries: 1, // the store does that
