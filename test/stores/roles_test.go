@@ -11,6 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
 
 	"github.com/weir-dev/weir/delta"
 	"github.com/weir-dev/weir/delta/schema"
@@ -30,6 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	minio.DefaultRetryUnit = time.Millisecond // that the client of S3 waits even after the only attempt it has
 	code := m.Run()
 	peers.RemoveBuilt()
 	os.Exit(code)
