@@ -145,7 +145,13 @@ func sparkRows(t *testing.T, p *harness.Peers, tables ...string) []rows {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := make([]rows, 0, len(tables))
+	return rowsOf(t, out, len(tables))
+}
+
+// rowsOf are the lines that a reader printed, one for each of n tables.
+func rowsOf(t *testing.T, out []byte, n int) []rows {
+	t.Helper()
+	all := make([]rows, 0, n)
 	for line := range bytes.Lines(out) {
 		var r rows
 		if err := json.Unmarshal(line, &r); err != nil {
@@ -153,8 +159,8 @@ func sparkRows(t *testing.T, p *harness.Peers, tables ...string) []rows {
 		}
 		all = append(all, r)
 	}
-	if len(all) != len(tables) {
-		t.Fatalf("spark read %d of %d tables", len(all), len(tables))
+	if len(all) != n {
+		t.Fatalf("%d of %d tables were read", len(all), n)
 	}
 	return all
 }
