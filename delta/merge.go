@@ -53,6 +53,11 @@ type MergeOptions struct {
 
 	Txns []Txn          // of the commit
 	Info map[string]any // further members of its commitInfo
+
+	// Earlier are the puts of earlier calls with this source and of this one, where nobody knows what became of them; see
+	// [Attempts]. One that is in the log is the merge. Without it a merge that is repeated after an *UnknownOutcomeError may
+	// overwrite what others have merged since, if it has no Sequence.
+	Earlier *Attempts
 }
 
 const (
@@ -73,6 +78,9 @@ func (o MergeOptions) withDefaults() (MergeOptions, error) {
 	if o.Filters == 0 {
 		o.Filters = defaultFilterMemory
 	}
+	if o.Earlier == nil {
+		o.Earlier = new(Attempts)
+	}
 	switch {
 	case o.Sequence == "" && o.Matched == MatchedUpdateIfNewer:
 		return o, invalid("updateIfNewer needs a column of sequences")
@@ -87,7 +95,7 @@ func (o MergeOptions) withDefaults() (MergeOptions, error) {
 // MergeResult says what [Table.Merge] did.
 type MergeResult struct {
 	Version    int64 // of the commit; of the table if there was nothing to commit
-	Attempts   int   // how often the merge was worked out, because others committed meanwhile
+	Attempts   int   // how often the merge was worked out, because others committed meanwhile; 0: an earlier call's was found
 	Inserted   int64 // rows
 	Updated    int64
 	Deleted    int64
@@ -118,7 +126,7 @@ type MergeResult struct {
 // repeated.
 //
 // Errors: *KeyError, *schema.MergeError, *InvalidTransactionError, ErrAppendOnly, *NotNullError and the like of the
-// rows; those of [Snapshot.Read] and [Table.Commit]. Nothing was merged then, unless it is an *UnknownOutcomeError.
+// rows; those of [Snapshot.Read] and [Table.Commit]. Nothing was merged then, unless it is an *UnknownOutcomeError; see Earlier.
 func (t *Table) Merge(ctx context.Context, source []*column.Batch, o MergeOptions) (MergeResult, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -135,6 +143,11 @@ func (t *Table) Merge(ctx context.Context, source []*column.Batch, o MergeOption
 		s, err := t.Update(ctx)
 		if err != nil {
 			return MergeResult{}, err
+		}
+		if landed, err := t.landed(ctx, o.Earlier); err != nil {
+			return MergeResult{}, fmt.Errorf("merge: %w", err)
+		} else if landed {
+			return t.merged(ctx, o.Earlier.version)
 		}
 		m := &merge{t: t, s: s, o: &o, changeSet: changes}
 		m.result = MergeResult{Version: s.version, Attempts: attempt, Superseded: changes.superseded, Files: s.files.len}
@@ -292,7 +305,7 @@ func (m *merge) commit(ctx context.Context, graves *tombstoneEdit) error {
 		return nil
 	}
 	tx.Metrics = m.result.metrics()
-	res, err := m.t.Commit(ctx, func(context.Context, *Snapshot) (*Transaction, error) {
+	res, err := m.t.CommitOnce(ctx, m.o.Earlier, func(context.Context, *Snapshot) (*Transaction, error) {
 		again := *tx
 		return &again, nil
 	})
@@ -300,7 +313,31 @@ func (m *merge) commit(ctx context.Context, graves *tombstoneEdit) error {
 		return err
 	}
 	m.result.Version = res.Version
-	return nil
+	if res.Attempts > 0 {
+		return nil
+	}
+	if m.result, err = m.t.merged(ctx, res.Version); err != nil {
+		return err
+	}
+	return m.edit.undo(ctx)
+}
+
+// merged is the result of the merge that made a version, as far as the entry tells it.
+func (t *Table) merged(ctx context.Context, version int64) (MergeResult, error) {
+	e, err := readEntry(ctx, t.store, version)
+	if err != nil {
+		return MergeResult{}, fmt.Errorf("read an earlier merge: %w", err)
+	}
+	info := e.info()
+	n := func(metric string) int64 {
+		i, _ := strconv.ParseInt(info.Metrics[metric], 10, 64) // 0 if it is not there
+		return i
+	}
+	return MergeResult{
+		Version: version, Inserted: n("numTargetRowsInserted"), Updated: n("numTargetRowsUpdated"), Deleted: n("numTargetRowsDeleted"),
+		RowsRewritten: n("numTargetRowsCopied"), FilesAdded: int(n("numTargetFilesAdded")), FilesRemoved: int(n("numTargetFilesRemoved")),
+		BytesAdded: n("numTargetBytesAdded"), FilesMarked: int(n("numTargetDeletionVectorsUpdated")),
+	}, nil
 }
 
 func (m *merge) sumUp(graves *tombstoneEdit) {

@@ -60,7 +60,7 @@ type Submission struct {
 	Rows        int64
 	Bytes       int64 // of the files
 
-	attempts delta.Attempts // of earlier calls of Submit: the files may be in the table already, or may still come
+	attempts delta.Attempts // of earlier calls of Submit: the files or the source may be in the table already, or may still come
 }
 
 // Verdict answers a submission.

@@ -21,7 +21,7 @@ type Merge struct {
 	DeletionVectors bool
 }
 
-// merge merges the source of s. It may be repeated after any error: a merge that was made already changes nothing.
+// merge merges the source of s. It may be repeated after any error: a merge that was made already is found, or changes nothing.
 func (l *Local) merge(ctx context.Context, s *Submission) (Verdict, error) {
 	if l.table.Load() == nil {
 		if err := l.create(ctx, s.Schema); err != nil {
@@ -41,7 +41,7 @@ func (l *Local) merge(ctx context.Context, s *Submission) (Verdict, error) {
 	defer done()
 	res, err := t.Merge(ctx, s.Source, delta.MergeOptions{
 		Key: m.Key, Sequence: m.Sequence, Op: m.Op, Deletes: m.Deletes, Matched: delta.MatchedUpdateIfNewer,
-		Evolve: true, Tombstones: m.Tombstones, Parquet: l.set.Parquet,
+		Evolve: true, Tombstones: m.Tombstones, Parquet: l.set.Parquet, Earlier: &s.attempts,
 	})
 	if _, moved := errors.AsType[*schema.MergeError](err); moved {
 		return Verdict{NewerSchema: t.Snapshot().Schema()}, nil
