@@ -61,7 +61,19 @@ func conclude(s *snapshot) v1alpha1.PipelineStatus {
 		c.ObservedGeneration = s.pipeline.Generation
 		meta.SetStatusCondition(&st.Conditions, c)
 	}
+	setStalled(&st, accepted)
 	return st
+}
+
+// setStalled tells those who follow kstatus that a spec that is not accepted stays so until it is changed: they need not wait.
+func setStalled(st *v1alpha1.PipelineStatus, accepted metav1.Condition) {
+	if accepted.Status != metav1.ConditionFalse {
+		meta.RemoveStatusCondition(&st.Conditions, v1alpha1.ConditionStalled)
+		return
+	}
+	c := condition(v1alpha1.ConditionStalled, true, accepted.Reason, accepted.Message)
+	c.ObservedGeneration = st.ObservedGeneration
+	meta.SetStatusCondition(&st.Conditions, c)
 }
 
 // figures takes those that change while events flow.

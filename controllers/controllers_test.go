@@ -16,8 +16,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	kstatus "sigs.k8s.io/cli-utils/pkg/kstatus/status"
 	"sigs.k8s.io/yaml"
 
 	"github.com/weir-dev/weir/api/strict"
@@ -341,4 +344,62 @@ func TestConfigMapVolume(t *testing.T) {
 	if uses := secretUses(p, "order-types"); !slices.Equal(uses, []string{"spec.template.volumes[0]"}) {
 		t.Errorf("used in %q", uses)
 	}
+}
+
+// TestKstatus: tools that wait for resources by the rules of kstatus know when a Pipeline is done, and when waiting is in vain.
+func TestKstatus(t *testing.T) {
+	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a"}}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	running := func() *snapshot {
+		p := &v1alpha1.Pipeline{
+			TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion().String(), Kind: "Pipeline"}, ObjectMeta: metav1.ObjectMeta{Name: "p", Generation: 2},
+			Spec: v1alpha1.PipelineSpec{Replicas: new(int32(1)), Sink: v1alpha1.SinkSpec{Delta: &v1alpha1.DeltaSink{URI: "s3://l/p"}}},
+		}
+		v1alpha1.SetDefaults(p)
+		return &snapshot{
+			pipeline: p, effect: p, pods: []corev1.Pod{pod},
+			deployment: &appsv1.Deployment{Status: appsv1.DeploymentStatus{Replicas: 1, UpdatedReplicas: 1}},
+			reports:    reports{due: true, byPod: map[string]report{"a": {PipelineStatus: protocol.PipelineStatus{State: protocol.StateRunning}}}},
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*snapshot)
+		want   kstatus.Status
+	}{
+		"running":  {func(*snapshot) {}, kstatus.CurrentStatus},
+		"starting": {func(s *snapshot) { s.pods, s.reports.byPod = nil, nil }, kstatus.InProgressStatus},
+		"refused":  {func(s *snapshot) { s.faults = []string{"spec.x: y"} }, kstatus.FailedStatus},
+		"mended": {func(s *snapshot) {
+			s.faults = []string{"spec.x: y"}
+			s.pipeline.Status = conclude(s)
+			s.faults = nil
+		}, kstatus.CurrentStatus},
+		"stopped": {func(s *snapshot) { s.pipeline.Spec.Replicas = new(int32(0)) }, kstatus.CurrentStatus},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := running()
+			c.change(s)
+			s.pipeline.Status = conclude(s)
+			if got := kstatusOf(t, s.pipeline); got.Status != c.want {
+				t.Errorf("kstatus is %s (%s), want %s", got.Status, got.Message, c.want)
+			}
+			s.pipeline.Generation++ // changed, and not looked at yet
+			if got := kstatusOf(t, s.pipeline); got.Status != kstatus.InProgressStatus {
+				t.Errorf("after a change, kstatus is %s", got.Status)
+			}
+		})
+	}
+}
+
+func kstatusOf(t *testing.T, p *v1alpha1.Pipeline) *kstatus.Result {
+	t.Helper()
+	u, err := runtime.DefaultUnstructuredConverter.ToUnstructured(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := kstatus.Compute(&unstructured.Unstructured{Object: u})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }

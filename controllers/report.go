@@ -93,6 +93,9 @@ func transitions(old, now []metav1.Condition) []event {
 	var all []event
 	told := map[string]bool{}
 	for _, c := range slices.Backward(now) { // Ready is the first
+		if c.Type == v1alpha1.ConditionStalled { // Accepted says it
+			continue
+		}
 		before := meta.FindStatusCondition(old, c.Type)
 		if before != nil && before.Status == c.Status && before.Reason == c.Reason || c.Status == metav1.ConditionUnknown {
 			continue

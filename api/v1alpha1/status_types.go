@@ -44,7 +44,8 @@ type PipelineStatus struct {
 	// +optional
 	Image string `json:"image,omitempty"`
 
-	// The latest observations, one for each type: Ready, Accepted, StorageReachable, TableCompatible, Ingesting.
+	// The latest observations, one for each type: Ready, Accepted, StorageReachable, TableCompatible, Ingesting, and Stalled while the
+	// spec is refused.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -66,7 +67,7 @@ const (
 	PhaseStopped    Phase = "Stopped"    // replicas is 0
 )
 
-// The types of conditions. Each is True when all is well.
+// The types of conditions. Each but Stalled is True when all is well.
 const (
 	// ConditionReady sums up the others: the spec as it is now runs in every pod.
 	ConditionReady = "Ready"
@@ -78,4 +79,6 @@ const (
 	ConditionTableCompatible = "TableCompatible"
 	// ConditionIngesting says whether events are taken and commits succeed.
 	ConditionIngesting = "Ingesting"
+	// ConditionStalled is True while nothing goes on before the spec is changed, and is there only then: kstatus fails at it.
+	ConditionStalled = "Stalled"
 )

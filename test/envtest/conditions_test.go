@@ -195,7 +195,7 @@ func TestAccepted(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken := newPipeline(t, ns, "taken", nil)
-	now := wants(t, taken, v1alpha1.PhaseRefused, "Accepted False NameTaken", "Ready False NameTaken")
+	now := wants(t, taken, v1alpha1.PhaseRefused, "Accepted False NameTaken", "Ready False NameTaken", "Stalled True NameTaken")
 	if got := message(now, "Accepted"); got != "Service taken is there and is not the Pipeline's: give the Pipeline another name, or delete what is in its way" {
 		t.Errorf("Accepted says %q", got)
 	}
@@ -206,13 +206,16 @@ func TestAccepted(t *testing.T) {
 	if err := cluster.client.Delete(t.Context(), foreign); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, taken, v1alpha1.PhasePending, "Accepted True Valid", "Ready False PodsStarting")
+	now = wants(t, taken, v1alpha1.PhasePending, "Accepted True Valid", "Ready False PodsStarting")
+	if got := message(now, v1alpha1.ConditionStalled); got != "" {
+		t.Errorf("still stalled: %s", got)
+	}
 
 	local := newPipeline(t, ns, "local", func(p *v1alpha1.Pipeline) {
 		p.Spec.Sink.Delta.URI = "/data/clicks"
 		p.Spec.Ingress.HTTP.Port = new(int32(0))
 	})
-	now = wants(t, local, v1alpha1.PhaseRefused, "Accepted False Invalid", "Ready False Invalid")
+	now = wants(t, local, v1alpha1.PhaseRefused, "Accepted False Invalid", "Ready False Invalid", "Stalled True Invalid")
 	for _, says := range []string{
 		"spec.ingress.http.port: 0 takes any free port, to which no Service can lead: give it a number",
 		"spec.sink.delta.uri: /data/clicks is a directory of each pod by itself and lost with it: use an object store, or mount a volume there with spec.template.volumes",
