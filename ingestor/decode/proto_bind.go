@@ -78,6 +78,9 @@ type protoStep struct {
 	group   []*protoStep // the other members of the oneof
 	bit     uint64       // in protoPlan.bits
 	hot     bool         // hotValue reads it
+	single  bool         // protoPart reads it
+	first   int          // of such a value, where its first part stands
+	parts   []byte       // what all parts hold, once there is a second one
 	plan    *protoPlan   // that this is a step of
 }
 
@@ -162,6 +165,7 @@ func bindProtoStep(s *protoStep, f *protoField, n *node) {
 		return
 	}
 	s.op = protoSingleOp(f, n)
+	s.single = s.parted()
 	switch s.op {
 	case opMessage:
 		s.sub = bindProto(f.message, n.obj)

@@ -105,11 +105,23 @@ func (m *protoMessage) appendOnly(dst []byte, all []occurrence, depth int) ([]by
 	case len(all) == 0:
 		return append(dst, "null"...), true
 	}
-	last := all[len(all)-1]
-	if m.shape == protoValue && last.field.enum != nil {
-		return append(dst, "null"...), true
+	from := len(dst)
+	dst, ok := appendLast(dst, all, depth)
+	if ok && m.shape == protoValue && all[len(all)-1].field.enum != nil {
+		dst = append(dst[:from], "null"...)
 	}
-	return last.field.appendOne(dst, last.value, depth)
+	return dst, ok
+}
+
+// appendLast appends the last of some values; those before it must be well-formed, too.
+func appendLast(dst []byte, all []occurrence, depth int) ([]byte, bool) {
+	from, ok := len(dst), true
+	for _, o := range all {
+		if dst, ok = o.field.appendOne(dst[:from], o.value, depth); !ok {
+			return dst, false
+		}
+	}
+	return dst, true
 }
 
 func (f *protoField) appendZeroJSON(dst []byte) []byte {
@@ -170,7 +182,7 @@ func (f *protoField) appendAll(dst []byte, all []occurrence, depth int) ([]byte,
 	case len(all) == 0:
 		return append(dst, "null"...), true
 	}
-	return f.appendOne(dst, all[len(all)-1].value, depth)
+	return appendLast(dst, all, depth)
 }
 
 func (f *protoField) appendPacked(dst, value []byte, from int) ([]byte, bool) {
@@ -209,7 +221,7 @@ func (f *protoField) appendMap(dst []byte, all []occurrence, depth int) ([]byte,
 		keys, values := split(entry, key)
 		text := key.appendZeroJSON(nil)
 		if len(keys) > 0 {
-			if text, ok = key.appendOne(nil, keys[len(keys)-1].value, depth); !ok {
+			if text, ok = appendLast(nil, keys, depth); !ok {
 				return dst, false
 			}
 		}

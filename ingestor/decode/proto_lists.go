@@ -92,9 +92,6 @@ func (d *Decoder) protoEntry(b []byte, i int, s *protoStep, depth int) int {
 				d.path[depth+1].key = keys.Data[keys.Offsets[len(keys.Offsets)-2]:]
 			}
 		case num == 2 && wire == s.elem.wire:
-			if s.elem.op != opMessage {
-				values.Truncate(slot)
-			}
 			i = d.protoMapValue(b[:end], next, s, slot, depth)
 		default:
 			n := protowire.ConsumeFieldValue(num, wire, b[next:end])
@@ -110,6 +107,14 @@ func (d *Decoder) protoEntry(b []byte, i int, s *protoStep, depth int) int {
 }
 
 func (d *Decoder) protoMapValue(b []byte, i int, s *protoStep, slot, depth int) int {
+	v := s.elem.node.vec
+	switch {
+	case s.elem.single:
+		return d.protoPart(b, i, s.elem, slot, depth+1, v.Len > slot)
+	case s.elem.op == opMessage:
+		return d.protoValue(b, i, s.elem, slot, depth+1)
+	}
+	v.Truncate(slot)
 	if s.elem.op == opConvert {
 		return d.convert(b, i, s.elem, slot, depth+1)
 	}

@@ -167,10 +167,18 @@ func (d *Decoder) protoField(b []byte, i int, s *protoStep, slot, depth int) int
 		if s.field.repeated || s.field.isMap {
 			return d.skipField(b, i, s, depth) // until the end of the message has come
 		}
-		return d.convert(b, i, s, slot, depth)
+		if !s.single {
+			return d.convert(b, i, s, slot, depth)
+		}
 	default:
 	}
 	v := s.node.vec
+	if s.single {
+		if v.Len < slot {
+			v.PadNulls(slot)
+		}
+		return d.protoPart(b, i, s, slot, depth, v.Len > slot)
+	}
 	if v.Len != slot {
 		if v.Len < slot {
 			v.PadNulls(slot)
@@ -210,6 +218,9 @@ func (d *Decoder) protoValue(b []byte, i int, s *protoStep, slot, depth int) int
 	case opMessage:
 		return d.submessage(b, i, s, slot, depth)
 	default:
+	}
+	if s.field.group { // which only text is made of
+		return d.groupText(b, i, s, depth)
 	}
 	from, end := d.span(b, i, s, depth)
 	if end < 0 {

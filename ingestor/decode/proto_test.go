@@ -101,6 +101,23 @@ func TestProtobufRules(t *testing.T) {
 			want: `{"n":{"a":2,"l":[1,2],"m":{"":5},"n":"{\"l\":[9]}","z":""}}`,
 		},
 		{
+			name: "values in parts", source: `syntax = "proto3"; package t; import "google/protobuf/struct.proto"; import "google/protobuf/wrappers.proto"; import "google/protobuf/timestamp.proto";
+				message M { google.protobuf.ListValue v = 1; google.protobuf.StringValue s = 2; google.protobuf.Timestamp t = 3; map<string, google.protobuf.Timestamp> m = 4; N n = 5; N c = 6; } message N { int32 a = 1; int32 b = 2; N n = 3; }`,
+			columns: []schema.Field{{Name: "c", Type: &schema.Type{Kind: schema.Map, Key: str, Elem: long, ContainsNull: true}, Nullable: true}},
+			wire: slices.Concat([]byte{0x0a, 4, 0x0a, 2, 8, 0, 0x0a, 4, 0x0a, 2, 0x20, 1, 0x0a, 0}, []byte{0x12, 3, 0x0a, 1, 'x', 0x12, 0}, []byte{0x1a, 2, 8, 1, 0x1a, 3, 0x10, 0x80, 8},
+				[]byte{0x22, 9, 0x12, 2, 8, 2, 0x12, 3, 0x10, 0x80, 8}, []byte{0x2a, 4, 0x1a, 2, 8, 1, 0x2a, 4, 0x1a, 2, 0x10, 2}, []byte{0x32, 2, 8, 1, 0x32, 2, 0x10, 2}),
+			want: `{"c":{"a":1,"b":2},"v":"[null,true]","s":"x","t":"1970-01-01T00:00:01.000001Z","m":{"":"1970-01-01T00:00:02.000001Z"},"n":{"a":0,"b":0,"n":"{\"a\":1,\"b\":2}"}}`,
+		},
+		{
+			name: "a group as text", source: `syntax = "proto2"; package t; message M { optional group G = 1 { optional int32 x = 1; optional int32 y = 2; } optional int32 z = 2; }`,
+			columns: []schema.Field{{Name: "g", Type: str, Nullable: true}},
+			wire:    []byte{0x0b, 8, 5, 0x0c, 0x0b, 0x10, 6, 0x0c, 0x10, 1}, want: `{"g":"{\"x\":5,\"y\":6}","z":1}`,
+		},
+		{
+			name: "text that is overwritten", source: `syntax = "proto3"; package t; import "google/protobuf/wrappers.proto"; message M { google.protobuf.StringValue s = 1; }`,
+			wire: []byte{0x0a, 6, 0x0a, 1, 0xff, 0x0a, 1, 'y'}, reject: "field s, byte 4: text that is not valid UTF-8",
+		},
+		{
 			name: "a number of an enum without a name", source: `syntax = "proto3"; package t; enum E { A = 0; B = 1; } message M { E e = 1; repeated E l = 2; }`,
 			wire: []byte{8, 9, 0x12, 3, 0, 5, 1}, want: `{"l":["A",null,"B"],"_rescued":"{\"e\":9,\"l[1]\":5}"}`,
 		},

@@ -123,27 +123,29 @@ func parseSecondsNanos(b []byte) (seconds, nanos int64, ok bool) {
 }
 
 func (d *Decoder) wrapper(b []byte, from, end int, s *protoStep, slot, depth int) int {
-	at, inner := -1, s.elem
+	inner, v := s.elem, s.elem.node.vec
 	for i := from; i < end; {
 		num, wire, next := protoTag(b[:end], i)
 		if next < 0 {
 			return d.protoBad(s, depth, i, "a malformed wrapper")
 		}
+		if num == 1 && wire == inner.wire {
+			if v.Len > slot {
+				v.Truncate(slot)
+			}
+			if i = d.protoValue(b[:end], next, inner, slot, depth); i < 0 {
+				return i
+			}
+			continue
+		}
 		n := protowire.ConsumeFieldValue(num, wire, b[next:end])
 		if n < 0 {
 			return d.protoBad(s, depth, i, "a malformed wrapper")
 		}
-		if num == 1 && wire == inner.wire {
-			at = next
-		}
 		i = next + n
 	}
-	if at < 0 {
+	if v.Len == slot {
 		inner.appendZero()
-		return end
-	}
-	if i := d.protoValue(b[:end], at, inner, slot, depth); i < 0 {
-		return i
 	}
 	return end
 }
@@ -182,5 +184,14 @@ func (d *Decoder) messageText(b []byte, from, end int, s *protoStep, depth int) 
 		s.node.vec.AppendBytes(text)
 	}
 	d.json = d.json[:at]
+	return end
+}
+
+// groupText keeps the group at b[i] as JSON text.
+func (d *Decoder) groupText(b []byte, i int, s *protoStep, depth int) int {
+	end := d.skipField(b, i, s, depth)
+	if end < 0 || d.messageText(b, i, i+len(s.field.content(b[i:end])), s, depth) < 0 {
+		return failed
+	}
 	return end
 }
