@@ -37,15 +37,16 @@ func (a *admission) admit(addr netip.Addr, now time.Time) (refusal string) {
 	return ""
 }
 
-// spend takes a token of the bucket, with mu held. The bucket holds the tokens of one second.
+// spend takes a token of the bucket, with mu held. The bucket holds the tokens of one second, and at least one.
 func (a *admission) spend(now time.Time) bool {
 	if a.rate <= 0 {
 		return true
 	}
+	most := max(a.rate, 1)
 	if a.filled.IsZero() {
-		a.tokens = a.rate
+		a.tokens = most
 	} else {
-		a.tokens = min(a.rate, a.tokens+a.rate*now.Sub(a.filled).Seconds())
+		a.tokens = min(most, a.tokens+a.rate*now.Sub(a.filled).Seconds())
 	}
 	a.filled = now
 	if a.tokens < 1 {

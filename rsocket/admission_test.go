@@ -58,3 +58,17 @@ func TestConnectionsPerAddress(t *testing.T) {
 		t.Errorf("%d refused", m.Refused.Load())
 	}
 }
+
+// A rate of less than one a second admits the first connection, and the next when it is due.
+func TestSlowAdmission(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	a := admission{rate: 0.5}
+	for i, c := range []struct {
+		after time.Duration
+		admit bool
+	}{{0, true}, {time.Second, false}, {2 * time.Second, true}, {time.Hour, true}, {time.Hour, false}} {
+		if why := a.admit(netip.Addr{}, now.Add(c.after)); (why == "") != c.admit {
+			t.Errorf("connection %d after %v: %q", i, c.after, why)
+		}
+	}
+}

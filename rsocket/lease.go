@@ -195,6 +195,7 @@ func (g *leaseLedger) add(n int, sent, expires time.Duration) (uint64, error) {
 	if g.ended && n > 0 {
 		return 0, ErrConnDraining
 	}
+	g.expire(sent) // a peer that confirms none and requests nothing must not make the list grow
 	g.seq++
 	g.grants = append(g.grants, leaseGrant{seq: g.seq, left: n, sent: sent, expires: expires})
 	return g.seq, nil

@@ -264,3 +264,17 @@ func TestShutdownDrainsLeases(t *testing.T) {
 		}
 	})
 }
+
+// Leases that a silent peer never confirms do not pile up.
+func TestUnconfirmedLeasesExpire(t *testing.T) {
+	g := new(leaseLedger)
+	for i := range 1000 {
+		now := time.Duration(i) * time.Second
+		if _, err := g.add(1, now, now+5*time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(g.grants) != 5 {
+		t.Errorf("%d leases kept, want 5", len(g.grants))
+	}
+}

@@ -30,13 +30,14 @@ func Observe(h Handlers, o Observer) Handlers {
 	if h.RequestResponse != nil {
 		w.RequestResponse = func(ctx context.Context, r *Request, reply *Reply) {
 			ctx, end := o.begin(ctx, FrameRequestResponse, r)
-			inner := reply.end
-			reply.end = func(err error) {
+			inner := reply.end.Load()
+			both := func(err error) {
 				end(err)
 				if inner != nil {
-					inner(err)
+					(*inner)(err)
 				}
 			}
+			reply.end.Store(&both)
 			h.RequestResponse(ctx, r, reply)
 		}
 	}

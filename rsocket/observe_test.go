@@ -74,3 +74,25 @@ func TestObserve(t *testing.T) {
 		t.Errorf("got %q", seen)
 	}
 }
+
+// A handler that panics has ended, also if it was to answer on a goroutine of its own.
+func TestObservePanics(t *testing.T) {
+	ends := make(chan error, 2)
+	observer := func(ctx context.Context, _ FrameType, _ *Request) (context.Context, func(error)) {
+		return ctx, func(err error) { ends <- err }
+	}
+	for name, h := range map[string]func(context.Context, *Request, *Reply){
+		"at once":        func(context.Context, *Request, *Reply) { panic("p") },
+		"on a goroutine": Blocking(func(context.Context, *Request) (Payload, error) { panic("p") }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := pair(t, Observe(Handlers{RequestResponse: h}, observer))
+			if _, err := c.RequestResponse(testContext(t), data("r")); err == nil {
+				t.Error("answered")
+			}
+			if err := <-ends; !errors.Is(err, errPanicked) {
+				t.Errorf("the observer was told %v", err)
+			}
+		})
+	}
+}

@@ -1,9 +1,11 @@
 package rsocket
 
+import "sync/atomic"
+
 // Reply answers one request-response, once. Its methods may be called from any goroutine, one at a time.
 type Reply struct {
 	s   *stream
-	end func(error) // of an [Observer], nil after it was told
+	end atomic.Pointer[func(error)] // of an [Observer], nil after it was told
 }
 
 // Send answers with a payload, waiting for room in the write buffer. After a cancellation it returns [ErrCanceled], after an
@@ -40,9 +42,11 @@ func (r *Reply) Done() <-chan struct{} { return r.s.done() }
 
 // ended tells the observer, once.
 func (r *Reply) ended(err error) error {
-	if r.end != nil {
-		r.end(err)
-		r.end = nil
+	if r.end.Load() == nil { // as usual
+		return err
+	}
+	if end := r.end.Swap(nil); end != nil {
+		(*end)(err)
 	}
 	return err
 }

@@ -269,6 +269,7 @@ func (s *stream) end(err error) {
 func (s *stream) answerPanic(v any) {
 	if v != nil {
 		_ = s.tx.Error(s.c.panicked(v)) // fails only if nobody waits for it
+		_ = s.reply.ended(errPanicked)
 	}
 }
 

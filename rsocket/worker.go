@@ -220,10 +220,11 @@ func (k *worker) call(j *job, r *Request) {
 
 // answerPanic reports the panic v of a handler.
 func (k *worker) answerPanic(j *job, v any) {
-	e := k.c.panicked(v)
 	if j.s != nil {
-		_ = j.s.tx.Error(e) // fails only if nobody waits for it
+		j.s.answerPanic(v)
+		return
 	}
+	_ = k.c.panicked(v) // there is nobody to tell
 }
 
 // settlement releases items of one chunk together: as long as one of them is in use, the memory of all is.
