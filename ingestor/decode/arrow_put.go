@@ -328,19 +328,24 @@ func (p *arrowPut) checkText(v *column.Vector, s slots) {
 	if isASCII(all) {
 		return // wherever it is cut
 	}
-	if !validText(all) {
-		for i := range n {
-			if !validText(v.Data[ends[i]:ends[i+1]]) {
-				p.refuse(s.get(i), notText)
-			}
-		}
+	if validText(all) && !partsCharacter(v.Data, ends) {
 		return
 	}
 	for i := range n {
-		if at := ends[i]; int(at) < len(v.Data) && v.Data[at]&0xc0 == 0x80 && ends[i] < ends[i+1] {
+		if !validText(v.Data[ends[i]:ends[i+1]]) {
 			p.refuse(s.get(i), notText)
 		}
 	}
+}
+
+// partsCharacter says whether one of the ends but the last lies within a character of b, which is valid text.
+func partsCharacter(b []byte, ends []int32) bool {
+	for _, at := range ends[:len(ends)-1] {
+		if int(at) < len(b) && b[at]&0xc0 == 0x80 {
+			return true
+		}
+	}
+	return false
 }
 
 // views appends strings and binaries that are kept in pieces.

@@ -147,6 +147,18 @@ func TestArrowTextElsewhere(t *testing.T) {
 	}
 }
 
+// TestArrowTextInHalves: two values that are text only together are none.
+func TestArrowTextInHalves(t *testing.T) {
+	for _, o := range []decode.Options{{}, {OnUnknown: decode.RescueUnknown}} {
+		d := decode.NewDecoder(decode.NewSchema(nil, o))
+		n, rejects := d.Append(event.Arrow, arrowTexts(t, []string{"a", "x\xc3", "", "\xa9y", "b"}), decode.System{}, nil)
+		if n != 3 || len(rejects) != 2 || rejects[0].Row != 1 || rejects[1].Row != 3 {
+			t.Errorf("%d rows, %v", n, rejects)
+		}
+		checkBatch(t, d.Take())
+	}
+}
+
 // arrowTexts is a stream of the columns n, which counts, and s.
 func arrowTexts(t *testing.T, texts []string) []byte {
 	t.Helper()

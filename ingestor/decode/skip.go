@@ -142,6 +142,9 @@ func holdsData(b []byte) bool {
 		case '[', ']', '{', '}', ',', ':', ' ', '\t', '\n', '\r':
 		case '"':
 			end, _, _ := scanText(b, i+1)
+			if end < 0 { // no valid value
+				return true
+			}
 			if i = space(b, end+1); i >= len(b) || b[i] != ':' {
 				return true
 			}
