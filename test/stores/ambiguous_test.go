@@ -39,14 +39,14 @@ func atFirst(chosen func(*http.Request) bool, before func(), fault peers.Fault) 
 
 // ambiguousPut: the object is written and the answer lost, cut or late, or the request itself; and meanwhile another writes
 // the same key. The put is settled by reading back: it succeeds, once; and when another was first, it says so.
-func ambiguousPut(t *testing.T, f *front) {
+func (f *front) ambiguousPut(t *testing.T) {
 	direct, st := openStore(t, f.uri("ambiguous")), f.open(t, f.uri("ambiguous"), hasty)
 	mine := []byte(`{"add":{"path":"mine"}}`)
 	for name, fault := range ambiguities {
 		for other, theirs := range map[string][]byte{"nobody else": nil, "another": []byte("theirs"), "another with the same bytes": mine} {
 			t.Run(name+", "+other, func(t *testing.T) {
 				key := name + "/" + other
-				f.proxy.On(atFirst(writes, func() {
+				f.on(t, atFirst(writes, func() {
 					if theirs != nil {
 						must(t, direct.PutIfAbsent(t.Context(), key, theirs))
 					}
@@ -71,7 +71,7 @@ func ambiguousPut(t *testing.T, f *front) {
 
 // ambiguousCommit: the same for a commit: it is in the log once, as the version it is told; and if another's commit took its
 // version, as the next one.
-func ambiguousCommit(t *testing.T, f *front) {
+func (f *front) ambiguousCommit(t *testing.T) {
 	uri := f.uri("commits")
 	direct := openStore(t, uri)
 	createTable(t, direct)
@@ -94,7 +94,7 @@ func ambiguousCommit(t *testing.T, f *front) {
 		for _, contended := range []bool{false, true} {
 			path := strings.ReplaceAll(name, " ", "-")
 			want++
-			f.proxy.On(atFirst(writes, func() {
+			f.on(t, atFirst(writes, func() {
 				if contended {
 					want++
 					path += "-contended"
@@ -104,14 +104,14 @@ func ambiguousCommit(t *testing.T, f *front) {
 			commit(table, path+map[bool]string{true: "-late", false: ""}[contended])
 		}
 	}
-	f.proxy.On(nil, nil)
+	f.on(t, nil, nil)
 	if s := checkLog(t, direct, acked); s.Version() != want || len(acked) != int(want) {
 		t.Errorf("version %d, %d acknowledged; want %d", s.Version(), len(acked), want)
 	}
 }
 
 // slowPut: a put that takes longer than it may is sent again; what the slow one does later changes nothing.
-func slowPut(t *testing.T, f *front) {
+func (f *front) slowPut(t *testing.T) {
 	o := hasty
 	o.Timeout = 300 * time.Millisecond
 	direct, st := openStore(t, f.uri("slow")), f.open(t, f.uri("slow"), o)
@@ -119,7 +119,7 @@ func slowPut(t *testing.T, f *front) {
 		release := make(chan struct{})
 		defer close(release)
 		var done atomic.Bool
-		f.proxy.On(nil, func(r *http.Request) {
+		f.on(t, nil, func(r *http.Request) {
 			if writes(r) && !done.Swap(true) {
 				<-release
 			}
@@ -128,7 +128,7 @@ func slowPut(t *testing.T, f *front) {
 	})
 	t.Run("it comes late", func(t *testing.T) {
 		release, arrived := make(chan struct{}), make(chan struct{}, 2)
-		f.proxy.On(atFirst(writes, func() { <-release }, peers.Pass), func(r *http.Request) {
+		f.on(t, atFirst(writes, func() { <-release }, peers.Pass), func(r *http.Request) {
 			if writes(r) {
 				arrived <- struct{}{}
 			}
@@ -145,7 +145,7 @@ func slowPut(t *testing.T, f *front) {
 	t.Run("it comes when nobody waits any more", func(t *testing.T) {
 		o.Attempts = 2
 		st, release, arrived := f.open(t, f.uri("slow"), o), make(chan struct{}), make(chan struct{}, 2)
-		f.proxy.On(func(r *http.Request) peers.Fault {
+		f.on(t, func(r *http.Request) peers.Fault {
 			if writes(r) {
 				<-release
 			}

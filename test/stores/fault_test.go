@@ -82,21 +82,26 @@ func TestFaults(t *testing.T) {
 	for name, k := range kinds {
 		t.Run(name, func(t *testing.T) {
 			f := k.front(t)
-			for _, c := range []struct {
-				name string
-				test func(*testing.T, *front)
-			}{
-				{"storm", storm}, {"ambiguous put", ambiguousPut}, {"ambiguous commit", ambiguousCommit}, {"slow put", slowPut}, {"asked to wait", askedToWait},
-				{"cut uploads", cutUpload}, {"broken uploads", brokenUpload}, {"refusals", refused}, {"untrusted", untrusted}, {"probe", probe},
-				{"outage", outage}, // the last: the server is gone then
-			} {
-				t.Run(c.name, func(t *testing.T) {
-					defer f.proxy.On(nil, nil)
-					c.test(t, f)
-				})
-			}
+			t.Run("storm", f.storm)
+			t.Run("ambiguous put", f.ambiguousPut)
+			t.Run("ambiguous commit", f.ambiguousCommit)
+			t.Run("slow put", f.slowPut)
+			t.Run("asked to wait", f.askedToWait)
+			t.Run("cut uploads", f.cutUpload)
+			t.Run("broken uploads", f.brokenUpload)
+			t.Run("refusals", f.refused)
+			t.Run("untrusted", f.untrusted)
+			t.Run("probe", f.probe)
+			t.Run("outage", f.outage) // the last: the server is gone then
 		})
 	}
+}
+
+// on sets what the proxy does until the test ends.
+func (f *front) on(t *testing.T, decide func(*http.Request) peers.Fault, answer func(*http.Request)) {
+	t.Helper()
+	f.proxy.On(decide, answer)
+	t.Cleanup(func() { f.proxy.On(nil, nil) })
 }
 
 // stormy does something bad to a part of the requests: storms of 503 and 500, cut connections, answers that are lost after
@@ -117,7 +122,7 @@ func stormy(seed uint64, part float64) func(*http.Request) peers.Fault {
 
 // storm: whatever the store does, an acknowledged commit is in the log once, a refused one not at all, and one of unknown
 // outcome at most once.
-func storm(t *testing.T, f *front) {
+func (f *front) storm(t *testing.T) {
 	uri := f.uri("storm")
 	direct := openStore(t, uri)
 	createTable(t, direct)
@@ -131,7 +136,7 @@ func storm(t *testing.T, f *front) {
 		must(t, err)
 		tables[w] = table
 	}
-	f.proxy.On(stormy(1, 0.3), nil)
+	f.on(t, stormy(1, 0.3), nil)
 	for w, table := range tables {
 		wg.Go(func() {
 			for i := range each {
@@ -148,7 +153,7 @@ func storm(t *testing.T, f *front) {
 		})
 	}
 	wg.Wait()
-	f.proxy.On(nil, nil)
+	f.on(t, nil, nil)
 	s := checkLog(t, direct, acked)
 	unknown := 0
 	for file, err := range failed {
@@ -168,10 +173,10 @@ func storm(t *testing.T, f *front) {
 }
 
 // askedToWait: a service that says when to come again is not asked before, and one that says so for long not at all.
-func askedToWait(t *testing.T, f *front) {
+func (f *front) askedToWait(t *testing.T) {
 	st, requests := f.open(t, f.uri("wait"), hasty), map[string]error{}
 	n := 0
-	f.proxy.On(func(*http.Request) peers.Fault {
+	f.on(t, func(*http.Request) peers.Fault {
 		n++
 		return peers.Throttled
 	}, nil)
@@ -191,7 +196,7 @@ func askedToWait(t *testing.T, f *front) {
 }
 
 // outage: a server that is gone gives a clear error soon, after which surely nothing was written.
-func outage(t *testing.T, f *front) {
+func (f *front) outage(t *testing.T) {
 	st, err := backends.Open(t.Context(), f.uri("outage"), backends.Settings{Remote: hasty})
 	must(t, err)
 	must(t, st.Put(t.Context(), "a", []byte("x")))

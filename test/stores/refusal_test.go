@@ -42,13 +42,13 @@ var azureRefusals = map[string]refusal{
 }
 
 // refused: what a service refuses is told at once, with what to do about it.
-func refused(t *testing.T, f *front) {
+func (f *front) refused(t *testing.T) {
 	for name, c := range f.refusals {
 		t.Run(name, func(t *testing.T) {
 			for k, v := range c.env {
 				t.Setenv(k, v)
 			}
-			f.proxy.On(func(*http.Request) peers.Fault { return c.fault }, nil)
+			f.on(t, func(*http.Request) peers.Fault { return c.fault }, nil)
 			uri := f.uri("refused")
 			if c.bucket != "" {
 				uri = strings.Replace(uri, peers.Bucket, c.bucket, 1)
@@ -98,7 +98,7 @@ func conditional(r *http.Request) bool {
 }
 
 // probe refuses services that do not put an object only if it is absent, and says why.
-func probe(t *testing.T, f *front) {
+func (f *front) probe(t *testing.T) {
 	uri := f.uri("probe")
 	st, direct := f.open(t, uri, hasty), openStore(t, uri)
 	must(t, store.Probe(t.Context(), st, "_weir"))
@@ -123,12 +123,12 @@ func probe(t *testing.T, f *front) {
 		}, "it cannot write an object only if that is absent: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f.proxy.On(c.decide, nil)
+			f.on(t, c.decide, nil)
 			err := store.Probe(t.Context(), st, "_weir")
 			if _, unsafe := errors.AsType[*store.UnsafeError](err); !unsafe || store.ClassOf(err) != store.Fatal || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v; want it to say %q", err, c.says)
 			}
-			f.proxy.On(nil, nil)
+			f.on(t, nil, nil)
 			for info, err := range direct.List(t.Context(), "_weir/", "") {
 				t.Errorf("the probe leaves %s, %v", info.Key, err)
 			}

@@ -57,7 +57,7 @@ func nth(n int) func(*http.Request) bool {
 }
 
 // cutUpload: whichever request of an upload is cut, lost or answered by an error, the object is whole in the end.
-func cutUpload(t *testing.T, f *front) {
+func (f *front) cutUpload(t *testing.T) {
 	uri := f.uri("uploads")
 	direct := openStore(t, uri)
 	st, data, _ := f.inParts(t, uri)
@@ -69,7 +69,7 @@ func cutUpload(t *testing.T, f *front) {
 	for name, fault := range map[string]peers.Fault{"cut": peers.HalfRequest, "lost": peers.LostAnswer, "failed": peers.LateError} {
 		for n := 0; n < most; n++ {
 			var reached atomic.Bool
-			f.proxy.On(atFirst(nth(n), func() { reached.Store(true) }, fault), nil)
+			f.on(t, atFirst(nth(n), func() { reached.Store(true) }, fault), nil)
 			key := fmt.Sprintf("%s %d", name, n)
 			must(t, streamTo(t.Context(), st, key, data))
 			if !reached.Load() {
@@ -90,7 +90,7 @@ func cutUpload(t *testing.T, f *front) {
 }
 
 // brokenUpload: an upload that cannot go on, is given up, or whose caller goes leaves what was there before, and no parts.
-func brokenUpload(t *testing.T, f *front) {
+func (f *front) brokenUpload(t *testing.T) {
 	uri := f.uri("uploads")
 	direct := openStore(t, uri)
 	st, data, part := f.inParts(t, uri)
@@ -114,7 +114,7 @@ func brokenUpload(t *testing.T, f *front) {
 				t.Skip("fake-gcs-server takes the question how much it has for the end of the upload; see delta/store/gcs/upload_test.go")
 			}
 			var ended atomic.Int64
-			f.proxy.On(func(r *http.Request) peers.Fault {
+			f.on(t, func(r *http.Request) peers.Fault {
 				if r.Method == http.MethodDelete {
 					ended.Add(1)
 				}
@@ -132,7 +132,7 @@ func brokenUpload(t *testing.T, f *front) {
 			if (err != nil) != (c.says != "") || err != nil && (store.ClassOf(err) != c.class || !strings.Contains(err.Error(), c.says)) {
 				t.Errorf("%v; want it to say %q", err, c.says)
 			}
-			f.proxy.On(nil, nil)
+			f.on(t, nil, nil)
 			if got, err := direct.Get(t.Context(), "broken"); err != nil || string(got) != "before" {
 				t.Errorf("there are %d bytes, %v", len(got), err)
 			}
@@ -176,7 +176,7 @@ func (f *front) secured(t *testing.T) (over *front, file string) {
 }
 
 // untrusted: a certificate that nobody trusts, or of another host, is told at once, with what to do; and that works.
-func untrusted(t *testing.T, f *front) {
+func (f *front) untrusted(t *testing.T) {
 	over, authority := f.secured(t)
 	uri := f.uri("secured")
 	refusedAll(t, over.open(t, uri, hasty), false, []string{"certificate signed by unknown authority", "SSL_CERT_FILE", "AWS_CA_BUNDLE"})

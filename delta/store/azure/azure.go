@@ -20,7 +20,6 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -37,6 +36,8 @@ type Config struct {
 	Agent     string // of requests, such as weir/0.1.0
 
 	Env func(string) string // nil: os.Getenv
+
+	transport *remote.Transport // nil: one of its own
 }
 
 // tokenName is the metadata that holds the token of a write.
@@ -50,61 +51,35 @@ type service struct {
 
 // New is the container that c names. It sends no request.
 //
-// Errors: no account; a key or an endpoint that cannot be read.
+// Errors: no account; a key, a connection string or an endpoint that cannot be read.
 func New(c Config) (remote.Service, error) {
 	env := c.Env
 	if env == nil {
 		env = os.Getenv
 	}
-	account := cmp.Or(c.Account, env("AZURE_STORAGE_ACCOUNT_NAME"), env("AZURE_STORAGE_ACCOUNT"))
-	endpoint := cmp.Or(c.Endpoint, env("AZURE_STORAGE_BLOB_ENDPOINT"))
-	if endpoint == "" {
-		if account == "" {
-			return nil, errors.New("no storage account: set AZURE_STORAGE_ACCOUNT_NAME or storage.account, or write abfss://container@account.dfs.core.windows.net/path")
-		}
-		endpoint = "https://" + account + ".blob.core.windows.net"
-	}
-	u, err := url.Parse(strings.TrimSuffix(endpoint, "/") + "/" + c.Container)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("endpoint %q is no URL of a Blob service", endpoint)
-	}
-	t, err := remote.NewTransport()
+	who, err := c.resolve(env)
 	if err != nil {
 		return nil, err
+	}
+	u, err := url.Parse(strings.TrimSuffix(who.endpoint, "/") + "/" + c.Container)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("endpoint %q is no URL of a Blob service", who.endpoint)
+	}
+	t := c.transport
+	if t == nil {
+		if t, err = remote.NewTransport(); err != nil {
+			return nil, err
+		}
 	}
 	opt := &container.ClientOptions{ClientOptions: azcore.ClientOptions{
 		Transport: &http.Client{Transport: t}, Retry: policy.RetryOptions{MaxRetries: -1}, // the store does that
 		Telemetry: policy.TelemetryOptions{ApplicationID: cmp.Or(c.Agent, "weir/devel")},
 	}}
-	client, err := connect(u, account, env, opt)
+	client, err := who.connect(u, opt)
 	if err != nil {
 		return nil, fmt.Errorf("client of Azure: %w", err)
 	}
 	return &service{client, t}, nil
-}
-
-// connect takes the first credentials there are: the account's key, a shared access signature, or an identity: that of a
-// service principal in the environment, of the pod (workload identity), of the machine, or of the command line tool.
-func connect(u *url.URL, account string, env func(string) string, opt *container.ClientOptions) (*container.Client, error) {
-	if key := cmp.Or(env("AZURE_STORAGE_ACCOUNT_KEY"), env("AZURE_STORAGE_KEY")); key != "" {
-		cred, err := container.NewSharedKeyCredential(account, key)
-		if err != nil {
-			return nil, err
-		}
-		return container.NewClientWithSharedKeyCredential(u.String(), cred, opt)
-	}
-	if sas := cmp.Or(env("AZURE_STORAGE_SAS_TOKEN"), env("AZURE_STORAGE_SAS_KEY")); sas != "" {
-		u.RawQuery = strings.TrimPrefix(sas, "?")
-		return container.NewClientWithNoCredential(u.String(), opt)
-	}
-	if strings.EqualFold(env("AZURE_SKIP_SIGNATURE"), "true") {
-		return container.NewClientWithNoCredential(u.String(), opt)
-	}
-	cred, err := azidentity.NewDefaultAzureCredential(nil)
-	if err != nil {
-		return nil, err
-	}
-	return container.NewClient(u.String(), cred, opt)
 }
 
 // Close implements [remote.Service].
@@ -253,8 +228,8 @@ func answer(err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok {
-		return &store.ServiceError{Class: store.Reject, Message: "no token for Azure", Err: e, Hint: e.Error()}
+	if e, ok := errors.AsType[*store.ServiceError](err); ok { // of the credentials
+		return e
 	}
 	e, ok := errors.AsType[*azcore.ResponseError](err)
 	if !ok {

@@ -2,7 +2,6 @@ package gcs
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -23,6 +22,7 @@ const tokenTimeout = 15 * time.Second
 func newBearer(env func(string) string, transport http.RoundTripper) func(context.Context) (string, error) {
 	turn := make(chan struct{}, 1) // guards source; who waits for it can give up
 	var source oauth2.TokenSource
+	answers := &lastAnswer{RoundTripper: transport}
 	return func(ctx context.Context) (string, error) {
 		select {
 		case turn <- struct{}{}:
@@ -31,16 +31,17 @@ func newBearer(env func(string) string, transport http.RoundTripper) func(contex
 		}
 		defer func() { <-turn }()
 		if source == nil {
-			ctx := context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Transport: transport, Timeout: tokenTimeout})
+			ctx := context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Transport: answers, Timeout: tokenTimeout})
 			s, err := findCredentials(ctx, env("GOOGLE_SERVICE_ACCOUNT_KEY"))
 			if err != nil {
 				return "", &store.ServiceError{Class: store.Reject, Message: "no credentials for GCS", Err: err, Hint: err.Error()}
 			}
 			source = s
 		}
+		answers.status = 0
 		t, err := source.Token() // kept until it is about to expire
 		if err != nil {
-			return "", tokenError(err)
+			return "", tokenError(err, answers.status)
 		}
 		return t.AccessToken, nil
 	}
@@ -61,10 +62,27 @@ func findCredentials(ctx context.Context, key string) (oauth2.TokenSource, error
 	return c.TokenSource, nil
 }
 
-func tokenError(err error) error {
+// lastAnswer notes the status of the last answer, which not all sources of tokens tell with their errors.
+type lastAnswer struct {
+	http.RoundTripper
+	status int // 0: there was none
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (l *lastAnswer) RoundTrip(r *http.Request) (*http.Response, error) {
+	l.status = 0
+	res, err := l.RoundTripper.RoundTrip(r)
+	if err == nil {
+		l.status = res.StatusCode
+	}
+	return res, err
+}
+
+// tokenError is what is made of an error of who issues tokens: that it refuses, or that it is away, busy or broken.
+func tokenError(err error, status int) error {
 	out := &store.ServiceError{Class: store.Retry, Message: "get a token for GCS: " + err.Error(), Err: err}
-	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok && e.Response != nil && e.Response.StatusCode < 500 {
-		out.Class, out.Hint = store.Reject, "check the service account and its key"
+	if status >= http.StatusBadRequest && status < http.StatusInternalServerError && status != http.StatusTooManyRequests {
+		out.Class, out.Hint = store.Reject, "check the service account, its key or its federation, and the clock of this machine"
 	}
 	return out
 }

@@ -33,6 +33,8 @@ type Config struct {
 	Agent    string // of requests, such as weir/0.1.0
 
 	Env func(string) string // nil: os.Getenv
+
+	transport *remote.Transport // nil: one of its own
 }
 
 const google = "https://storage.googleapis.com"
@@ -62,9 +64,11 @@ func New(c Config) (remote.Service, error) {
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("endpoint %q is no URL of a GCS service: write http://host:port or https://host", base)
 	}
-	t, err := remote.NewTransport()
-	if err != nil {
-		return nil, err
+	t := c.transport
+	if t == nil {
+		if t, err = remote.NewTransport(); err != nil {
+			return nil, err
+		}
 	}
 	s := &service{base: strings.TrimSuffix(base, "/"), bucket: c.Bucket, agent: cmp.Or(c.Agent, "weir/devel"), client: &http.Client{Transport: t}, transport: t}
 	emulated := c.Endpoint == "" && env("STORAGE_EMULATOR_HOST") != ""

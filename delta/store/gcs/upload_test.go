@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -60,9 +61,7 @@ func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f == lost || f == half {
 		panic(http.ErrAbortHandler)
 	}
-	for name, value := range out.Header() {
-		w.Header()[name] = value
-	}
+	maps.Copy(w.Header(), out.Header())
 	w.WriteHeader(out.Code)
 }
 

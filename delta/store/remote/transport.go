@@ -54,7 +54,7 @@ func trusting(authorities []string) (*tls.Config, error) {
 			}
 			c.RootCAs = system
 		}
-		pem, err := os.ReadFile(file) //nolint:gosec // the user names it
+		pem, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("certificates of authorities: %w", err)
 		}

@@ -14,6 +14,7 @@ import (
 	"gopkg.in/ini.v1"
 
 	"github.com/weir-dev/weir/delta/store"
+	"github.com/weir-dev/weir/delta/store/remote"
 )
 
 // amazon is the endpoint of S3; the client puts the region into it.
@@ -22,7 +23,8 @@ const amazon = "https://s3.amazonaws.com"
 // resolved is a Config with what the environment adds.
 type resolved struct {
 	endpoint, region string
-	authorities      string // PEM file
+	dualstack        bool // names of Amazon's that have IPv6, too, which private networks often do not resolve
+	transport        *remote.Transport
 	lookup           minio.BucketLookupType
 	credentials      *credentials.Credentials
 }
@@ -40,9 +42,12 @@ func (c *Config) resolve() (*resolved, error) {
 	r := &resolved{
 		endpoint: cmp.Or(c.Endpoint, env("AWS_ENDPOINT_URL_S3"), env("AWS_ENDPOINT_URL"), profile["endpoint_url"], amazon),
 		region:   cmp.Or(c.Region, env("AWS_REGION"), env("AWS_DEFAULT_REGION"), profile["region"]),
-		lookup:   minio.BucketLookupAuto,
-
-		authorities: cmp.Or(env("AWS_CA_BUNDLE"), profile["ca_bundle"]),
+		lookup:   minio.BucketLookupAuto, transport: c.transport, dualstack: isTrue(env("AWS_USE_DUALSTACK_ENDPOINT")),
+	}
+	if r.transport == nil {
+		if r.transport, err = remote.NewTransport(cmp.Or(env("AWS_CA_BUNDLE"), profile["ca_bundle"])); err != nil {
+			return nil, err
+		}
 	}
 	own := r.endpoint != amazon
 	if r.region == "" && own {
@@ -58,7 +63,7 @@ func (c *Config) resolve() (*resolved, error) {
 	case own || c.PathStyle != nil:
 		r.lookup = minio.BucketLookupDNS
 	}
-	r.credentials = newCredentials(env, r.region)
+	r.credentials = newCredentials(env, r.region, r.transport)
 	return r, nil
 }
 
@@ -89,43 +94,74 @@ func readProfile(env func(string) string) (map[string]string, error) {
 }
 
 // newCredentials looks for credentials when the first request is sent, and again before they expire.
-func newCredentials(env func(string) string, region string) *credentials.Credentials {
+func newCredentials(env func(string) string, region string, transport http.RoundTripper) *credentials.Credentials {
 	if isTrue(env("AWS_SKIP_SIGNATURE")) {
 		return credentials.NewStaticV4("", "", "")
 	}
 	if id, secret := env("AWS_ACCESS_KEY_ID"), env("AWS_SECRET_ACCESS_KEY"); id != "" && secret != "" {
 		return credentials.NewStaticV4(id, secret, env("AWS_SESSION_TOKEN"))
 	}
-	return credentials.New(&chain{env: env, region: region})
+	return credentials.New(&chain{env: env, region: region, transport: transport})
 }
 
 // chain is a provider that asks others in turn and says what each answered.
 type chain struct {
-	env    func(string) string
-	region string
-	from   credentials.Provider // that last had some
+	env       func(string) string
+	region    string
+	transport http.RoundTripper
+	from      credentials.Provider // that last had some
 }
 
-// metadataTimeout bounds asking the service that gives a machine its role: where there is none, nothing answers.
-const metadataTimeout = 3 * time.Second
+// The bounds of asking for credentials. Where there is no service that gives a machine its role, nothing answers.
+const (
+	identityTimeout = 10 * time.Second
+	metadataTimeout = 3 * time.Second
+)
+
+const (
+	ofPod     = "the identity of the pod"
+	ofProfile = "the profile"
+	ofMachine = "the role of the machine"
+)
 
 func (c *chain) providers() map[string]credentials.Provider {
-	all := map[string]credentials.Provider{"the profile": &credentials.FileAWSCredentials{}}
-	inPod := c.env("AWS_WEB_IDENTITY_TOKEN_FILE") != "" || c.env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "" || c.env("AWS_CONTAINER_CREDENTIALS_FULL_URI") != ""
+	all := map[string]credentials.Provider{ofProfile: &credentials.FileAWSCredentials{Profile: cmp.Or(c.env("AWS_PROFILE"), c.env("AWS_DEFAULT_PROFILE"))}}
+	web := c.env("AWS_WEB_IDENTITY_TOKEN_FILE") != ""
 	switch {
-	case inPod:
-		all["the identity of the pod"] = &credentials.IAM{Region: c.region, Client: &http.Client{Timeout: 10 * time.Second}}
+	case web || c.env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "" || c.env("AWS_CONTAINER_CREDENTIALS_FULL_URI") != "":
+		iam := &credentials.IAM{Region: c.region, Client: &http.Client{Transport: answers{c.transport}, Timeout: identityTimeout}}
+		if web {
+			iam.Endpoint = c.env("AWS_ENDPOINT_URL_STS") // empty: that of the region
+		}
+		all[ofPod] = iam
 	case !isTrue(c.env("AWS_EC2_METADATA_DISABLED")):
-		all["the role of the machine"] = &credentials.IAM{Region: c.region, Client: &http.Client{Timeout: metadataTimeout}, Endpoint: c.env("AWS_EC2_METADATA_SERVICE_ENDPOINT")}
+		all[ofMachine] = &credentials.IAM{
+			Region: c.region, Client: &http.Client{Transport: answers{c.transport}, Timeout: metadataTimeout}, Endpoint: c.env("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+		}
 	}
 	return all
+}
+
+// answers makes errors of the answers of a service that is busy or broken, whose status its clients do not pass on.
+type answers struct{ http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := a.RoundTripper.RoundTrip(r)
+	switch {
+	case err != nil:
+		return nil, &store.ServiceError{Class: store.Retry, Err: err}
+	case res.StatusCode < http.StatusInternalServerError && res.StatusCode != http.StatusTooManyRequests:
+		return res, nil
+	}
+	return nil, errors.Join(&store.ServiceError{Class: store.Retry, Status: res.StatusCode, Message: r.URL.Host + " is busy or broken"}, res.Body.Close())
 }
 
 // RetrieveWithCredContext implements [credentials.Provider].
 func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {
 	var why []string
 	all := c.providers()
-	for _, name := range []string{"the identity of the pod", "the profile", "the role of the machine"} {
+	for _, name := range []string{ofPod, ofProfile, ofMachine} {
 		p := all[name]
 		if p == nil {
 			continue
@@ -134,6 +170,10 @@ func (c *chain) RetrieveWithCredContext(cc *credentials.CredContext) (credential
 		if err == nil && v.AccessKeyID != "" && v.SecretAccessKey != "" {
 			c.from = p
 			return v, nil
+		}
+		// A pod has its identity, whoever cannot be reached; a machine may have none, and then nothing answers.
+		if e, ok := errors.AsType[*store.ServiceError](err); ok && (name == ofPod || e.Status != 0) {
+			return credentials.Value{}, &store.ServiceError{Class: store.Retry, Message: "get credentials for S3: " + name + ": " + err.Error(), Err: err}
 		}
 		if err == nil {
 			err = errors.New("it has none")

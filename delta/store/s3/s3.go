@@ -33,6 +33,8 @@ type Config struct {
 	Agent     string // of requests, such as weir/0.1.0
 
 	Env func(string) string // nil: os.Getenv
+
+	transport *remote.Transport // nil: one of its own
 }
 
 // tokenName is the metadata that holds the token of a write.
@@ -47,7 +49,7 @@ type service struct {
 
 // New is the bucket that c names. It sends no request.
 //
-// Errors: an endpoint that is no URL; a profile that cannot be read.
+// Errors: an endpoint that is no URL; a profile or a file of authorities that cannot be read.
 func New(c Config) (remote.Service, error) {
 	conf, err := c.resolve()
 	if err != nil {
@@ -57,20 +59,17 @@ func New(c Config) (remote.Service, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
 		return nil, fmt.Errorf("endpoint %q is no URL of an S3 service: write http://host:port or https://host", conf.endpoint)
 	}
-	transport, err := remote.NewTransport(conf.authorities)
-	if err != nil {
-		return nil, err
-	}
 	client, err := minio.New(u.Host, &minio.Options{
 		Creds: conf.credentials, Secure: u.Scheme == "https", Region: conf.region, BucketLookup: conf.lookup,
-		Transport: transport, MaxRetries: 1, // the store does that
+		Transport: conf.transport, MaxRetries: 1, // the store does that
 	})
 	if err != nil {
 		return nil, fmt.Errorf("S3 client: %w", err)
 	}
+	client.SetS3EnableDualstack(conf.dualstack)
 	name, version, _ := strings.Cut(cmp.Or(c.Agent, "weir/devel"), "/")
 	client.SetAppInfo(name, version)
-	return &service{core: minio.Core{Client: client}, bucket: c.Bucket, http: transport}, nil
+	return &service{core: minio.Core{Client: client}, bucket: c.Bucket, http: conf.transport}, nil
 }
 
 // Close implements [remote.Service].
