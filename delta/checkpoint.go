@@ -76,7 +76,7 @@ func (t *Table) Checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := writeCheckpoint(ctx, t.store, s, t.opt.Now(), true); err != nil {
+	if err := t.writeCheckpoint(ctx, s, true); err != nil {
 		return err
 	}
 	t.checkpoints.note(s.version)
@@ -86,23 +86,26 @@ func (t *Table) Checkpoint(ctx context.Context) error {
 // writeCheckpoint writes s as a classic checkpoint of one file, then the hint at it. Tombstones that have expired by now
 // are left out; transactions and statistics all stay. Unless it may replace one, a checkpoint that another writer was faster
 // with stays: to a reader between its listing and its ranged reads another file under the name is a damaged one.
-func writeCheckpoint(ctx context.Context, st store.Store, s *Snapshot, now time.Time, replace bool) error {
+func (t *Table) writeCheckpoint(ctx context.Context, s *Snapshot, replace bool) error {
 	if err := checkWritable(s.protocol, s.metadata, s.schema); err != nil {
 		return err
 	}
-	batches, rows := checkpointBatches(s, now)
+	blocks, rows, err := t.checkpointBlocks(ctx, s)
+	if err != nil {
+		return fmt.Errorf("encode a checkpoint of version %d: %w", s.version, err)
+	}
 	key := checkpointKey(s.version)
-	w, err := st.Create(ctx, key)
+	w, err := t.store.Create(ctx, key)
 	if err != nil {
 		return err
 	}
-	info, err := parquet.Write(w, writtenSchema, batches, s.writerOptions(parquet.WriterOptions{StatsColumns: -1}))
+	info, err := parquet.WriteBlocks(w, writtenSchema, blocks)
 	if err == nil {
 		err = ctx.Err()
 	}
 	taken := false
 	if err == nil && !replace {
-		taken, err = exists(ctx, st, key)
+		taken, err = exists(ctx, t.store, key)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", key, errors.Join(err, w.Abort()))
@@ -113,7 +116,7 @@ func writeCheckpoint(ctx context.Context, st store.Store, s *Snapshot, now time.
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return writeLastCheckpoint(ctx, st, lastCheckpoint{
+	return writeLastCheckpoint(ctx, t.store, lastCheckpoint{
 		Version: s.version, Size: rows, SizeInBytes: info.Size, NumOfAddFiles: int64(s.files.len),
 	})
 }
@@ -141,9 +144,35 @@ func writeLastCheckpoint(ctx context.Context, st store.Store, hint lastCheckpoin
 	return st.Put(ctx, lastCheckpointKey, data)
 }
 
-// checkpointBatches is the content of a checkpoint.
-func checkpointBatches(s *Snapshot, now time.Time) (batches []*column.Batch, rows int64) {
-	b := checkpointBuilder{}
+// checkpointBlocks is the content of a checkpoint. Most of it is files, and most of them were in the last one.
+func (t *Table) checkpointBlocks(ctx context.Context, s *Snapshot) (blocks []*parquet.Block, rows int64, err error) {
+	o := s.writerOptions(parquet.WriterOptions{StatsColumns: -1})
+	files := t.checkpoints.takeFiles()
+	if err := files.advance(ctx, s.files, o); err != nil {
+		return nil, 0, err
+	}
+	blocks = files.blocks()
+	t.checkpoints.keepFiles(files)
+	b := checkpointBuilder{full: func(batch *column.Batch) error {
+		block, err := encodeActionRows(ctx, batch, o)
+		blocks = append(blocks, block)
+		return err
+	}}
+	b.actions(s, t.opt.Now())
+	b.seal()
+	return blocks, b.rows + int64(s.files.len), b.err
+}
+
+// encodeActionRows encodes a batch of writtenSchema.
+func encodeActionRows(ctx context.Context, batch *column.Batch, o parquet.WriterOptions) (*parquet.Block, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return parquet.Encode(writtenSchema, []*column.Batch{batch}, o)
+}
+
+// actions appends all but the files.
+func (b *checkpointBuilder) actions(s *Snapshot, now time.Time) {
 	b.protocol(s.protocol)
 	b.metadata(s.metadata)
 	for _, t := range s.txns.all() {
@@ -158,25 +187,21 @@ func checkpointBatches(s *Snapshot, now time.Time) (batches []*column.Batch, row
 			b.remove(r)
 		}
 	}
-	for _, a := range s.files.all() {
-		b.add(a)
-	}
-	b.seal()
-	return b.batches, b.rows
 }
 
-// checkpointBuilder appends actions, one a row, to batches of bounded size.
+// checkpointBuilder appends actions, one a row, to a batch of bounded size, which is handed on whenever it is full.
 type checkpointBuilder struct {
-	batches []*column.Batch
-	batch   *column.Batch // being filled; nil: none
-	n       int           // rows in it
-	size    int           // bytes of long strings in it
-	rows    int64         // of all
+	full  func(*column.Batch) error // must not keep the batch
+	batch *column.Batch             // being filled; its memory is used again
+	n     int                       // rows in it
+	size  int                       // bytes of long strings in it
+	rows  int64                     // of all
+	err   error                     // of full, the first one
 }
 
-// The bounds of a batch. Vectors hold less than 2 GiB.
+// The bounds of a batch, and so of a row group. Vectors hold less than 2 GiB.
 const (
-	batchRows  = 8192
+	batchRows  = 4096
 	batchBytes = 32 << 20
 )
 
@@ -192,7 +217,7 @@ const (
 
 // begin begins a row with a value in one column.
 func (b *checkpointBuilder) begin(columnIndex, size int) record {
-	if b.n >= batchRows || b.size >= batchBytes {
+	if b.isFull() {
 		b.seal()
 	}
 	if b.batch == nil {
@@ -206,12 +231,18 @@ func (b *checkpointBuilder) begin(columnIndex, size int) record {
 	return newRecord(v)
 }
 
+func (b *checkpointBuilder) isFull() bool { return b.n >= batchRows || b.size >= batchBytes }
+
 func (b *checkpointBuilder) seal() {
-	if b.batch != nil {
-		b.batch.Seal(b.n)
-		b.batches = append(b.batches, b.batch)
+	if b.n == 0 {
+		return
 	}
-	b.batch, b.n, b.size = nil, 0, 0
+	b.batch.Seal(b.n)
+	if b.err == nil {
+		b.err = b.full(b.batch)
+	}
+	b.batch.Reset()
+	b.n, b.size = 0, 0
 }
 
 // record fills a value of a struct field by field, in the order of the schema.

@@ -13,6 +13,7 @@ type checkpointer struct {
 	closed bool
 	cancel context.CancelFunc // of the one that runs
 	done   chan struct{}      // closed when it has ended; nil: none runs
+	files  *encodedFiles      // of the newest one made here; nil: none yet, or someone works with it
 }
 
 // defaultCheckpointEvery is how many commits a reader has to replay at most.
@@ -75,7 +76,7 @@ func (t *Table) checkpointDue(ctx context.Context, s *Snapshot) (int64, error) {
 	if hint > max(t.checkpoints.newest(), 0) && hint <= s.version && s.version-hint < t.checkpointEvery(s) {
 		return hint, nil
 	}
-	return s.version, writeCheckpoint(ctx, t.store, s, t.opt.Now(), false)
+	return s.version, t.writeCheckpoint(ctx, s, false)
 }
 
 func (c *checkpointer) note(version int64) {
@@ -120,4 +121,22 @@ func (c *checkpointer) close(ctx context.Context) error {
 		<-done
 		return ctx.Err()
 	}
+}
+
+// takeFiles lends out what is kept of the last checkpoint; a second borrower has to encode all anew.
+func (c *checkpointer) takeFiles() *encodedFiles {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	files := c.files
+	c.files = nil
+	if files == nil {
+		files = &encodedFiles{}
+	}
+	return files
+}
+
+func (c *checkpointer) keepFiles(files *encodedFiles) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files = files
 }

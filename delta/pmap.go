@@ -53,10 +53,11 @@ var pseed = maphash.MakeSeed()
 
 func phash(key string) uint64 { return maphash.String(pseed, key) }
 
-func (m pmap[V]) get(key string) (V, bool) {
-	h := phash(key)
-	n := m.root
-	for shift := 0; n != nil; shift += pbits {
+func (m pmap[V]) get(key string) (V, bool) { return m.root.get(0, phash(key), key) }
+
+// get finds a key below n, which is at the given depth in bits.
+func (n *pnode[V]) get(shift int, h uint64, key string) (V, bool) {
+	for ; n != nil; shift += pbits {
 		if n.bitmap == 0 {
 			if n.hash == h {
 				if e := n.find(key); e != nil {
@@ -65,14 +66,18 @@ func (m pmap[V]) get(key string) (V, bool) {
 			}
 			break
 		}
-		bit := slot(h, shift)
-		if n.bitmap&bit == 0 {
-			break
-		}
-		n = n.children[n.position(bit)]
+		n = n.child(slot(h, shift))
 	}
 	var none V
 	return none, false
+}
+
+// child is what a branch has in a slot, nil if nothing.
+func (n *pnode[V]) child(bit uint32) *pnode[V] {
+	if n.bitmap&bit == 0 {
+		return nil
+	}
+	return n.children[n.position(bit)]
 }
 
 func slot(h uint64, shift int) uint32 { return 1 << (h >> shift & (1<<pbits - 1)) }
@@ -226,4 +231,38 @@ func (n *pnode[V]) each(yield func(string, V) bool) bool {
 		}
 	}
 	return true
+}
+
+// changes calls gone for each entry of a that b has not, or with another value, and came the other way round. What the maps
+// share is not visited, so the changes of a few commits are found in a time that hardly grows with the table.
+func changes[V comparable](a, b pmap[V], gone, came func(V)) {
+	nodeChanges(a.root, b.root, 0, gone, came)
+}
+
+func nodeChanges[V comparable](a, b *pnode[V], shift int, gone, came func(V)) {
+	switch {
+	case a == b:
+		return
+	case a == nil || b == nil || a.bitmap == 0 || b.bitmap == 0:
+		missing(a, b, shift, gone)
+		missing(b, a, shift, came)
+		return
+	}
+	for left := a.bitmap | b.bitmap; left != 0; left &= left - 1 {
+		bit := left & -left
+		nodeChanges(a.child(bit), b.child(bit), shift+pbits, gone, came)
+	}
+}
+
+// missing yields the entries below n that are not below other.
+func missing[V comparable](n, other *pnode[V], shift int, yield func(V)) {
+	n.each(func(key string, v V) bool {
+		if other != nil {
+			if same, ok := other.get(shift, phash(key), key); ok && same == v {
+				return true
+			}
+		}
+		yield(v)
+		return true
+	})
 }

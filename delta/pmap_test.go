@@ -2,6 +2,7 @@ package delta
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -90,4 +91,44 @@ func BenchmarkPmapSet(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		m.set("new", i)
 	}
+}
+
+// TestPmapChanges compares two maps of one history, and two that share nothing.
+func TestPmapChanges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		step := func(m pmap[int]) pmap[int] {
+			for i := range rapid.IntRange(0, 60).Draw(t, "steps") {
+				key := strconv.Itoa(rapid.IntRange(0, 100).Draw(t, "key"))
+				if rapid.Bool().Draw(t, "set") {
+					m = m.set(key, i)
+				} else {
+					m = m.remove(key)
+				}
+			}
+			return m
+		}
+		a := step(pmap[int]{})
+		b := step(a)
+		if rapid.Bool().Draw(t, "strangers") {
+			b = step(pmap[int]{})
+		}
+		var gone, came, wantGone, wantCame []int
+		changes(a, b, func(v int) { gone = append(gone, v) }, func(v int) { came = append(came, v) })
+		for k, v := range a.all() {
+			if w, ok := b.get(k); !ok || w != v {
+				wantGone = append(wantGone, v)
+			}
+		}
+		for k, v := range b.all() {
+			if w, ok := a.get(k); !ok || w != v {
+				wantCame = append(wantCame, v)
+			}
+		}
+		for _, l := range [][]int{gone, came, wantGone, wantCame} {
+			slices.Sort(l)
+		}
+		if d := cmp.Diff([][]int{wantGone, wantCame}, [][]int{gone, came}); d != "" {
+			t.Fatalf("gone and came (-want +got):\n%s", d)
+		}
+	})
 }

@@ -28,20 +28,15 @@ const (
 // Memory beside the batches: the indices of one column chunk (at most 16 MiB), a page before and after compression (about
 // 1 MiB each, more only for a larger single value), a dictionary (1 MiB) and the codec's state (a few MiB). It is pooled.
 func Write(w io.Writer, s *schema.Type, batches []*column.Batch, o WriterOptions) (FileInfo, error) {
-	o = o.withDefaults()
-	if o.Codec > Uncompressed || o.Level < 1 || o.Level > 4 {
-		return FileInfo{}, fmt.Errorf("write Parquet file: codec %s, level %d: %w", o.Codec, o.Level, ErrUnsupported)
-	}
-	p, err := newPlan(s, o.StatsColumns)
+	f, err := newFileWriter(w, 64<<10, s, o)
 	if err != nil {
 		return FileInfo{}, err
 	}
-	rows, err := p.bind(batches)
-	if err != nil {
-		return FileInfo{}, err
-	}
-	f := &fileWriter{plan: p, opts: o, scratch: getScratch(), out: bufio.NewWriterSize(w, 64<<10)}
 	defer f.scratch.put()
+	rows, err := f.bind(batches)
+	if err != nil {
+		return FileInfo{}, err
+	}
 	if err := f.write(rows); err != nil {
 		return FileInfo{}, fmt.Errorf("write Parquet file: %w", err)
 	}
@@ -86,6 +81,19 @@ type fileWriter struct {
 	out    *bufio.Writer
 	offset int64
 	groups []format.RowGroup
+}
+
+// newFileWriter begins a file of schema s, which goes to w through a buffer of the given size. Its scratch must be put back.
+func newFileWriter(w io.Writer, buffer int, s *schema.Type, o WriterOptions) (*fileWriter, error) {
+	o = o.withDefaults()
+	if o.Codec > Uncompressed || o.Level < 1 || o.Level > 4 {
+		return nil, fmt.Errorf("write Parquet file: codec %s, level %d: %w", o.Codec, o.Level, ErrUnsupported)
+	}
+	p, err := newPlan(s, o.StatsColumns)
+	if err != nil {
+		return nil, err
+	}
+	return &fileWriter{plan: p, opts: o, scratch: getScratch(), out: bufio.NewWriterSize(w, buffer)}, nil
 }
 
 func (f *fileWriter) emit(b []byte) error {

@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -23,15 +22,10 @@ var errClosed = errors.New("the writer is closed")
 
 // NewWriter begins a file of schema s. Close ends it.
 func NewWriter(w io.Writer, s *schema.Type, o WriterOptions) (*Writer, error) {
-	o = o.withDefaults()
-	if o.Codec > Uncompressed || o.Level < 1 || o.Level > 4 {
-		return nil, fmt.Errorf("write Parquet file: codec %s, level %d: %w", o.Codec, o.Level, ErrUnsupported)
-	}
-	p, err := newPlan(s, o.StatsColumns)
+	f, err := newFileWriter(w, 64<<10, s, o)
 	if err != nil {
 		return nil, err
 	}
-	f := &fileWriter{plan: p, opts: o, scratch: getScratch(), out: bufio.NewWriterSize(w, 64<<10)}
 	out := &Writer{f: f}
 	out.err = f.emit([]byte(magic))
 	return out, nil
