@@ -9,7 +9,7 @@ import (
 
 // schemas returns the schema that batches and table share, and the one that records are decoded into; they are the same
 // unless there are steps in between. table is nil before there is one.
-func (s *Settings) schemas(table *schema.Type) (out, records *decode.Schema, err error) {
+func (s *Settings) schemas(table *schema.Type) (out, in *decode.Schema, err error) {
 	initial, conflicts := decode.Overlay(s.Transform.Source(table), s.Columns)
 	if len(conflicts) > 0 {
 		c := conflicts[0]
@@ -23,9 +23,10 @@ func (s *Settings) schemas(table *schema.Type) (out, records *decode.Schema, err
 		out = decode.NewSchema(initial, s.Decode)
 		return out, out, nil
 	}
-	o := s.Decode
-	o.PartitionBy = nil // steps may make these columns
-	return decode.NewSchema(table, s.Decode), decode.NewSchema(initial, o), nil
+	records, behind := s.Decode, s.Decode
+	records.PartitionBy = nil // steps may make these columns
+	behind.Declares = false   // steps may leave these out
+	return decode.NewSchema(table, behind), decode.NewSchema(initial, records), nil
 }
 
 // rescued counts the values that went to the column for misfits, when they were decoded or later.

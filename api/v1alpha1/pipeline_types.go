@@ -156,7 +156,8 @@ type SchemaSpec struct {
 
 	// What happens to a field of an event that is no column. AddColumns (the default) makes a column of it. Rescue puts it
 	// into the string column _rescued. Drop leaves it out. Reject refuses the event and tells its producer. Suspend pauses
-	// the pipeline before the event, until it is started again.
+	// the pipeline before the event, until it is started again. Where columns is empty, the fields of format.protobuf and
+	// format.avro.file are columns under each of these.
 	// +optional
 	// +default="AddColumns"
 	OnUnknown UnknownPolicy `json:"onUnknown,omitempty"`

@@ -193,6 +193,7 @@ func decodeOptions(p *v1alpha1.Pipeline, hints *decode.Hint) decode.Options {
 	}
 	f, _ := formats(p) // the file was checked
 	o.Protobuf, o.Avro = f.protobuf, f.avro
+	o.Declares = len(p.Spec.Schema.Columns) == 0 && o.OnUnknown != decode.AddColumns // then nobody else does
 	for _, c := range p.Spec.Schema.SystemColumns {
 		switch c {
 		case v1alpha1.SystemColumnStream:

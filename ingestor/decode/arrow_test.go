@@ -159,15 +159,22 @@ func TestArrowTextInHalves(t *testing.T) {
 	}
 }
 
+// noText stands for a null.
+const noText = "\x00"
+
 // arrowTexts is a stream of the columns n, which counts, and s.
 func arrowTexts(t *testing.T, texts []string) []byte {
 	t.Helper()
-	s := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}, {Name: "s", Type: arrow.BinaryTypes.String}}, nil)
+	s := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}, {Name: "s", Type: arrow.BinaryTypes.String, Nullable: true}}, nil)
 	b := array.NewRecordBuilder(memory.DefaultAllocator, s)
 	defer b.Release()
 	for i, text := range texts {
 		b.Field(0).(*array.Int64Builder).Append(int64(i))
-		b.Field(1).(*array.StringBuilder).Append(text)
+		if f := b.Field(1).(*array.StringBuilder); text == noText {
+			f.AppendNull()
+		} else {
+			f.Append(text)
+		}
 	}
 	rows := b.NewRecordBatch()
 	defer rows.Release()

@@ -75,6 +75,7 @@ type Options struct {
 	SystemColumns SystemColumns
 	OnMismatch    OnMismatch
 	OnUnknown     OnUnknown
+	Declares      bool     // the fields of Protobuf and of Avro.Schema are columns from the start, whatever OnUnknown says
 	Widen         bool     // a long column becomes a double one for a number with a fraction, until Schema.Settle
 	Hints         *Hint    // how to read the values of some columns; nil for none
 	PartitionBy   []string // columns that partition the table, whether it has them yet or not

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hamba/avro/v2/ocf"
 
 	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/ingestor/decode"
@@ -99,6 +100,56 @@ func TestSuspendUnknown(t *testing.T) {
 	accept(t, d, `{"a":"x"}`) // rescued
 	if diff := cmp.Diff([]row{{"a": int64(1)}, {"a": int64(1)}, {"_rescued": `{"a":"x"}`}}, take(t, d)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestSuspendUnknownOfTypes: what a type of the pipeline has is declared by it, unless there are columns; what it has not stops
+// the pipeline, with nothing of the payload taken. Types that payloads bring declare nothing.
+func TestSuspendUnknownOfTypes(t *testing.T) {
+	p, _ := protobufOf(t, `syntax = "proto3"; package t; message M { optional int64 n = 1; N o = 2; } message N { optional string s = 1; }`, "t.M")
+	const old = `{"type":"record","name":"M","fields":[{"name":"n","type":"long"},{"name":"s","type":["null","string"]}]}`
+	const young = `{"type":"record","name":"M","fields":[{"name":"n","type":"long"},{"name":"s","type":["null","string"]},{"name":"x","type":["null","string"]}]}`
+	ids := map[uint32]*decode.AvroSchema{1: avroSchema(t, old), 2: avroSchema(t, young)}
+	registry := &decode.Avro{Schema: ids[1], Lookup: func(id uint32) (*decode.AvroSchema, error) { return ids[id], nil }}
+	rec, empty := map[string]any{"n": int64(1), "s": "a", "x": "b"}, map[string]any{"n": int64(1), "s": nil, "x": nil}
+	onlyN := structOf(nullable("n", prim(schema.Long)))
+	for name, c := range map[string]struct {
+		table    *schema.Type
+		options  decode.Options
+		mime     event.MIME
+		good     []byte
+		bad      []byte
+		row      int
+		want, at string
+	}{
+		"Protobuf, number": {nil, decode.Options{Protobuf: p, Declares: true}, event.Protobuf, []byte{8, 1, 0x12, 3, 0x0a, 1, 'a'}, []byte{8, 1, 0x12, 5, 0x0a, 1, 'a', 0x10, 1}, 0, `{"n":1,"o":{"s":"a"}}`, "field o.#2, byte 8"},
+		"Protobuf, many":   {nil, decode.Options{Protobuf: p, Declares: true}, event.ProtobufMany, []byte{2, 8, 1}, []byte{2, 8, 2, 4, 8, 3, 0x18, 1}, 1, `{"n":1}`, "field #3, byte 3"},
+		"Protobuf, column": {onlyN, decode.Options{Protobuf: p}, event.Protobuf, []byte{8, 1, 0x12, 0}, []byte{8, 1, 0x12, 3, 0x0a, 1, 'a'}, 0, `{"n":1}`, "field o, byte 3"},
+		"Avro, registry":   {nil, decode.Options{Avro: registry, Declares: true}, event.Avro, withID(2, avroBytes(t, young, empty)), withID(2, avroBytes(t, young, rec)), 0, `{"n":1}`, "field x, byte 9"},
+		"Avro, column":     {onlyN, decode.Options{Avro: &decode.Avro{Schema: ids[1]}}, event.Avro, avroBytes(t, old, empty), avroBytes(t, old, rec), 0, `{"n":1}`, "field s, byte 1"},
+		"Avro, file":       {onlyN, decode.Options{}, event.AvroFile, avroContainer(t, old, ocf.Null, empty), avroContainer(t, old, ocf.Snappy, empty, rec), 1, `{"n":1}`, "field s, byte 1"},
+		"Arrow":            {onlyN, decode.Options{}, event.Arrow, arrowTexts(t, []string{noText}), arrowTexts(t, []string{noText, "a"}), 1, `{"n":0}`, "field s, byte 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.options.OnUnknown = decode.SuspendUnknown
+			d := decode.NewDecoder(decode.NewSchema(c.table, c.options))
+			if n, rejects := d.Append(c.mime, c.good, decode.System{}, nil); n != 1 {
+				t.Fatal(rejects)
+			}
+			n, rejects := d.Append(c.mime, c.bad, decode.System{}, nil)
+			if n != 0 || len(rejects) != 1 || !rejects[0].Suspend || rejects[0].Row != c.row || d.Rows() != 1 ||
+				!strings.HasPrefix(rejects[0].Reason, c.at+": the field is no column, and onUnknown is Suspend; declare it") {
+				t.Fatalf("%d accepted, %+v, %d rows", n, rejects, d.Rows())
+			}
+			if _, rejects := d.Append(c.mime, []byte{0xff}, decode.System{}, nil); len(rejects) != 1 || rejects[0].Suspend {
+				t.Fatalf("malformed: %+v", rejects)
+			}
+			b := d.Take()
+			checkBatch(t, b)
+			if got := string(jsonRow(b, 0)); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
 	}
 }
 

@@ -67,8 +67,25 @@ func NewSchema(initial *schema.Type, o Options) *Schema {
 		}
 	}
 	s.publish(t)
-	s.settled.Store(t)
+	if s.opts.Declares {
+		s.declare()
+	}
+	s.settled.Store(s.cur.Load().typ)
 	return s
+}
+
+// declare adds the fields of the types that payloads have. Those that are there keep their types.
+func (s *Schema) declare() {
+	var own []*schema.Type
+	if p := s.opts.Protobuf; p != nil {
+		own = append(own, p.columns)
+	}
+	if a := s.opts.Avro; a != nil && a.Schema != nil {
+		own = append(own, a.Schema.columns)
+	}
+	for _, t := range own {
+		s.grow(t, false, false)
+	}
 }
 
 func (c SystemColumns) fields() []schema.Field {
@@ -162,13 +179,15 @@ func (s *Schema) Full() bool { return s.full(s.cur.Load()) }
 // evolve adds what inferred, the type of a record, has beyond the schema. With whole it adds all of that or nothing. The
 // caller looks at the current snapshot afterwards: it may also have been changed by others.
 func (s *Schema) evolve(inferred *schema.Type, whole bool) {
+	s.grow(inferred, whole, s.opts.OnUnknown != AddColumns)
+}
+
+// grow is evolve. closed says that no field becomes a column.
+func (s *Schema) grow(inferred *schema.Type, whole, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snap := s.cur.Load()
-	g := growth{
-		budget: s.opts.MaxColumns - snap.leaves, partitionBy: s.opts.PartitionBy,
-		closed: s.opts.OnUnknown != AddColumns, widen: s.opts.Widen,
-	}
+	g := growth{budget: s.opts.MaxColumns - snap.leaves, partitionBy: s.opts.PartitionBy, closed: closed, widen: s.opts.Widen}
 	t := g.grow(snap.typ, inferred, s.settled.Load(), true)
 	if t != snap.typ && (!whole || !g.refused) {
 		s.publish(t)
