@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/weir-dev/weir/api/v1alpha1"
@@ -38,11 +39,41 @@ func clusterFaults(spec *v1alpha1.PipelineSpec) []string {
 			faults = append(faults, p.field+": 0 takes any free port, to which no Service can lead: give it a number, or leave it out")
 		}
 	}
+	faults = append(faults, fileFaults(spec)...)
 	if dir, local := localDir(spec.Sink.Delta.URI); local && !onVolume(dir, spec.Template.Volumes) {
 		faults = append(faults, "spec.sink.delta.uri: "+spec.Sink.Delta.URI+
 			" is a directory of each pod by itself and lost with it: use an object store, or mount a volume there with spec.template.volumes")
 	}
 	return faults
+}
+
+// fileFaults finds files of formats that no volume of the pods holds. An image of the user's own may have any file.
+func fileFaults(spec *v1alpha1.PipelineSpec) []string {
+	if spec.Template.Image != "" {
+		return nil
+	}
+	var faults []string
+	look := func(field, file string) {
+		on := slices.ContainsFunc(spec.Template.Volumes, func(v v1alpha1.Volume) bool { return below(file, v.MountPath) })
+		if file != "" && !on {
+			faults = append(faults, "spec.schema.format."+field+": "+file+
+				" is on no volume of the pods: mount the ConfigMap that holds it with spec.template.volumes, and name the file below its mountPath")
+		}
+	}
+	if f := spec.Schema.Format.Protobuf; f != nil {
+		look("protobuf.file", f.File)
+	}
+	if f := spec.Schema.Format.Avro; f != nil {
+		look("avro.file", f.File)
+		if f.Registry != nil {
+			look("avro.registry.directory", f.Registry.Directory)
+		}
+	}
+	return faults
+}
+
+func below(file, dir string) bool {
+	return strings.HasPrefix(path.Clean(file)+"/", path.Clean(dir)+"/")
 }
 
 // localDir returns the directory that uri names, if it names one.
@@ -55,7 +86,7 @@ func localDir(uri string) (string, bool) {
 
 func onVolume(dir string, volumes []v1alpha1.Volume) bool {
 	for _, v := range volumes {
-		if v.PersistentVolumeClaim != nil && strings.HasPrefix(path.Clean(dir)+"/", path.Clean(v.MountPath)+"/") {
+		if v.PersistentVolumeClaim != nil && below(dir, v.MountPath) {
 			return true
 		}
 	}

@@ -38,6 +38,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if len(s.faults) == 0 {
 		s.applyErr = r.apply(ctx, s)
 	}
+	if s.lacking, err = r.lacking(ctx, s); err != nil {
+		return reconcile.Result{}, err
+	}
 	s.reports = r.poller.poll(ctx, req.NamespacedName, s.pods, time.Now())
 	status := conclude(s)
 	_, taken := errors.AsType[*takenError](s.applyErr)

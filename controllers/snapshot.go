@@ -22,6 +22,7 @@ type snapshot struct {
 	deployment *appsv1.Deployment // nil before it was made
 	pods       []corev1.Pod       // by name, without those that have ended
 	reports    reports            // of the pods that answer
+	lacking    []string           // ConfigMaps that a waiting pod mounts and that are not there
 
 	faults   []string // why the spec is not accepted
 	applyErr error

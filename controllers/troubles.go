@@ -1,12 +1,16 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // trouble is what keeps a pod from running, in words that tell what to do.
@@ -56,7 +60,7 @@ func (s *snapshot) waiting(c *corev1.ContainerStatus) *trouble {
 	w := c.State.Waiting
 	switch w.Reason {
 	case "ContainerCreating", "PodInitializing", "":
-		return nil
+		return s.notMounted()
 	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable":
 		return &trouble{"ImageNotPulled", s.imageMessage(c.Image, w.Message)}
 	case "CreateContainerConfigError":
@@ -67,6 +71,47 @@ func (s *snapshot) waiting(c *corev1.ContainerStatus) *trouble {
 		}
 	}
 	return &trouble{w.Reason, w.Message}
+}
+
+// creating says whether a container waits for something before its image is run, for volumes for one.
+func creating(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.State.Waiting != nil && c.State.Waiting.Reason == "ContainerCreating"
+	})
+}
+
+// lacking finds the ConfigMaps of volumes that are not there, once a pod may wait for them: the kubelet tells of that by events
+// alone. Whether one is there is asked of the API server, because the cache holds only what is ours.
+func (r *reconciler) lacking(ctx context.Context, s *snapshot) ([]string, error) {
+	if !slices.ContainsFunc(s.pods, func(p corev1.Pod) bool { return creating(&p) }) {
+		return nil, nil
+	}
+	var names []string
+	for _, v := range s.effect.Spec.Template.Volumes {
+		if v.ConfigMap == nil {
+			continue
+		}
+		list := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMapList"}}
+		if err := r.live.List(ctx, list, client.InNamespace(s.pipeline.Namespace), client.MatchingFields{"metadata.name": v.ConfigMap.Name}); err != nil {
+			return nil, fmt.Errorf("look for ConfigMap %s: %w", v.ConfigMap.Name, err)
+		}
+		if len(list.Items) == 0 {
+			names = append(names, v.ConfigMap.Name)
+		}
+	}
+	return names, nil
+}
+
+// notMounted names a ConfigMap that pods wait for.
+func (s *snapshot) notMounted() *trouble {
+	if len(s.lacking) == 0 {
+		return nil
+	}
+	return s.notThere("ConfigMap", s.lacking[0])
+}
+
+func (s *snapshot) notThere(kind, name string) *trouble {
+	return &trouble{"Missing" + kind, fmt.Sprintf("%s %s is not in namespace %s: make it, or mend %s", kind, name, s.pipeline.Namespace, s.uses(name))}
 }
 
 // backOff is what the kubelet says first while it waits to pull again; without it the text stays the same.
@@ -94,8 +139,7 @@ func (s *snapshot) missing(message string) *trouble {
 	kinds := map[string]string{"secret": "Secret", "configmap": "ConfigMap"}
 	ns := s.pipeline.Namespace
 	if m := missingObject.FindStringSubmatch(message); m != nil {
-		kind := kinds[strings.ToLower(m[1])]
-		return &trouble{"Missing" + kind, fmt.Sprintf("%s %s is not in namespace %s: make it, or mend %s", kind, m[2], ns, s.uses(m[2]))}
+		return s.notThere(kinds[strings.ToLower(m[1])], m[2])
 	}
 	if m := missingKey.FindStringSubmatch(message); m != nil {
 		kind := kinds[strings.ToLower(m[2])]

@@ -20,6 +20,10 @@ import (
 // readPipelines reads the pipelines of a file; "-" is stdin. The defaults are filled in. What is wrong with the content is
 // a strict.ErrorList.
 func readPipelines(file string, stdin io.Reader) ([]*v1alpha1.Pipeline, error) {
+	return readChecked(file, stdin, checkPipeline)
+}
+
+func readChecked(file string, stdin io.Reader, check strict.Check) ([]*v1alpha1.Pipeline, error) {
 	in := stdin
 	if file != "-" {
 		f, err := os.Open(file)
@@ -33,7 +37,7 @@ func readPipelines(file string, stdin io.Reader) ([]*v1alpha1.Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read pipeline: %w", err)
 	}
-	return strict.Decode(sourceName(file), b, checkPipeline)
+	return strict.Decode(sourceName(file), b, check)
 }
 
 // sourceName is what messages call a file.

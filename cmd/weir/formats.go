@@ -37,6 +37,7 @@ func formats(p *v1alpha1.Pipeline) (payloadFormats, []strict.Fault) {
 	if spec := p.Spec.Schema.Format.Protobuf; spec != nil {
 		const at = "spec.schema.format.protobuf"
 		set, field, err := descriptorSet(spec)
+		err = explain(p, "protobuf.file", spec.File, err)
 		if err == nil {
 			if f.protobuf, err = decode.NewProtobuf(set, spec.Message); err != nil && strings.Contains(err.Error(), spec.Message) {
 				field = "message"
@@ -47,13 +48,13 @@ func formats(p *v1alpha1.Pipeline) (payloadFormats, []strict.Fault) {
 		}
 	}
 	if spec := p.Spec.Schema.Format.Avro; spec != nil {
-		faults = append(faults, f.readAvro(spec)...)
+		faults = append(faults, f.readAvro(p, spec)...)
 	}
 	return f, faults
 }
 
 // readAvro reads the schema of Avro records and names their registry.
-func (f *payloadFormats) readAvro(spec *v1alpha1.AvroFormat) []strict.Fault {
+func (f *payloadFormats) readAvro(p *v1alpha1.Pipeline, spec *v1alpha1.AvroFormat) []strict.Fault {
 	const at = "spec.schema.format.avro"
 	f.avro = &decode.Avro{}
 	if r := spec.Registry; r != nil {
@@ -64,7 +65,7 @@ func (f *payloadFormats) readAvro(spec *v1alpha1.AvroFormat) []strict.Fault {
 	if spec.File != "" {
 		var err error
 		if text, err = readBounded(spec.File, decode.MaxAvroSchemaBytes); err != nil {
-			return []strict.Fault{{Path: at + ".file", Message: err.Error()}}
+			return []strict.Fault{{Path: at + ".file", Message: explain(p, "avro.file", spec.File, err).Error()}}
 		}
 	}
 	if len(text) == 0 {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-dev/weir/api/strict"
+	"github.com/weir-dev/weir/api/v1alpha1"
 )
 
 // finding is what weir lint says of one place of a file, or of a pipeline that is good.
@@ -17,13 +18,15 @@ type finding struct {
 	Path     string `json:"path,omitempty"`
 	Fault    string `json:"fault,omitempty"`    // what is wrong and what to do
 	Pipeline string `json:"pipeline,omitempty"` // the name of a good one
+	Note     string `json:"note,omitempty"`     // what could not be looked at
 }
 
 func newLintCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "lint FILE...", Short: "Check Pipeline files",
 		Long: `Check Pipeline files as weir run reads them; - is the standard input. Every fault is printed as file:line:column, path, and
-what to do. The exit code is 1 if there is one.`,
+what to do. The exit code is 1 if there is one. A descriptor set or schema that pods have from a ConfigMap is checked if a
+file is at its path here, too; if not, that is said.`,
 		Example: `  weir lint pipeline.yaml
   weir lint -o json pipeline.yaml`,
 		ValidArgsFunction: pipelineFiles(-1),
@@ -56,8 +59,13 @@ what to do. The exit code is 1 if there is one.`,
 
 // lint reads a file. Its error is that the file cannot be read.
 func lint(cmd *cobra.Command, file string) ([]finding, error) {
-	pipelines, err := readPipelines(file, cmd.InOrStdin())
 	var findings []finding
+	pipelines, err := readChecked(file, cmd.InOrStdin(), checkHere(func(p *v1alpha1.Pipeline, m mounted) {
+		findings = append(findings, finding{
+			File: sourceName(file), Path: "spec.schema.format." + m.field, Pipeline: p.Name,
+			Note: fmt.Sprintf("%s is not here, so the format is not checked: %s; put a copy at that path to check it", m.file, m.where()),
+		})
+	}))
 	faults, ok := errors.AsType[strict.ErrorList](err)
 	switch {
 	case ok:
@@ -79,6 +87,8 @@ func (v view) finding(f finding) (err error) {
 	switch {
 	case v.json:
 		return v.encode(f)
+	case f.Note != "":
+		_, err = fmt.Fprintf(v.out, "%s: pipeline %s: %s: %s\n", f.File, f.Pipeline, f.Path, f.Note)
 	case f.Fault == "":
 		_, err = fmt.Fprintf(v.out, "%s: pipeline %s is good\n", f.File, f.Pipeline)
 	default:

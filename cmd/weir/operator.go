@@ -70,7 +70,7 @@ func runOperator(cmd *cobra.Command, o operatorOptions) error {
 	}
 	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
 	klog.SetSlogLogger(log)
-	o.Log, o.Check = log, checkPipeline
+	o.Log, o.Check = log, checkInCluster
 	mgr, err := controllers.New(conf, o.Options)
 	if err != nil {
 		return err

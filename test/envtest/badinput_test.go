@@ -3,10 +3,13 @@ package envtest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/weir-dev/weir/api/v1alpha1"
@@ -59,6 +62,10 @@ func TestDescribe(t *testing.T) {
 			waits("CreateContainerConfigError", `couldn't find key token in Secret NS/keys`), "MissingSecret",
 			"Secret keys in namespace NS has no key token: add it, or mend spec.template.env[0].valueFrom",
 		},
+		"missing ConfigMap of a volume": {
+			withTypes("order-types"), waits("ContainerCreating", ""), "MissingConfigMap",
+			"ConfigMap order-types is not in namespace NS: make it, or mend spec.template.volumes[0]",
+		},
 		"missing image": {
 			func(p *v1alpha1.Pipeline) { p.Spec.Template.Image = "registry.example/weir:v9" },
 			waits("ImagePullBackOff", `Back-off pulling image "registry.example/weir:v9": ErrImagePull: rpc error: code = NotFound desc = registry.example/weir:v9: not found`),
@@ -110,5 +117,49 @@ func TestDescribe(t *testing.T) {
 				t.Errorf("kubectl describe says\n%s", out)
 			}
 		})
+	}
+}
+
+// withTypes takes messages whose type is in a ConfigMap.
+func withTypes(configMap string) func(*v1alpha1.Pipeline) {
+	return func(p *v1alpha1.Pipeline) {
+		p.Spec.Template.Volumes = []v1alpha1.Volume{{Name: "types", MountPath: "/types", ConfigMap: &v1alpha1.LocalReference{Name: configMap}}}
+		p.Spec.Schema.Format.Protobuf = &v1alpha1.ProtobufFormat{File: "/types/orders.binpb", Message: "shop.v1.Order"}
+	}
+}
+
+// TestTypesInAConfigMap: pods mount a ConfigMap with the type of messages, the Pipeline says so while it is not there, and goes
+// on once it is. A file that no volume has is refused.
+func TestTypesInAConfigMap(t *testing.T) {
+	t.Parallel()
+	ns := newNamespace(t)
+	startOperator(t, ns, nil)
+	p := newPipeline(t, ns, "clicks", withTypes("order-types"))
+	eventually(t, "pod", func() error { return fail(t.Context(), ns, waits("ContainerCreating", "")) })
+	wants(t, p, v1alpha1.PhaseBlocked, "Ready False MissingConfigMap", "Accepted True Valid")
+	d, err := get(t, ns, "clicks", new(appsv1.Deployment))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := d.Spec.Template.Spec
+	i := slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == "types" })
+	k := slices.IndexFunc(pod.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "types" })
+	if i < 0 || pod.Volumes[i].ConfigMap == nil || pod.Volumes[i].ConfigMap.Name != "order-types" || k < 0 ||
+		pod.Containers[0].VolumeMounts[k].MountPath != "/types" || !pod.Containers[0].VolumeMounts[k].ReadOnly {
+		t.Errorf("volumes %+v, mounts %+v", pod.Volumes, pod.Containers[0].VolumeMounts)
+	}
+	types := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "order-types"}, BinaryData: map[string][]byte{"orders.binpb": {10, 0}}}
+	if err := cluster.client.Create(t.Context(), types); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, p, v1alpha1.PhasePending, "Ready False PodsStarting")
+
+	lost := newPipeline(t, ns, "lost", func(p *v1alpha1.Pipeline) {
+		withTypes("order-types")(p)
+		p.Spec.Schema.Format.Protobuf.File = "/type/orders.binpb"
+	})
+	now := wants(t, lost, v1alpha1.PhaseRefused, "Ready False Invalid", "Accepted False Invalid")
+	if got := message(now, "Accepted"); !strings.Contains(got, "spec.schema.format.protobuf.file: /type/orders.binpb is on no volume of the pods: mount the ConfigMap that holds it with spec.template.volumes") {
+		t.Errorf("Accepted says %q", got)
 	}
 }
