@@ -29,7 +29,7 @@ type occurrence struct {
 func (m *protoMessage) occurrences(b []byte, only *protoField) ([]occurrence, bool) {
 	var all []occurrence
 	for len(b) > 0 {
-		num, wire, n := protowire.ConsumeTag(b)
+		num, wire, n := protoTag(b, 0)
 		if n < 0 {
 			return nil, false
 		}
