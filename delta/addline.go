@@ -94,8 +94,15 @@ func (p *lineParser) object(member func(name string) bool) bool {
 // text parses a string or null.
 func (p *lineParser) text(into *string) bool { return p.word("null") || p.string(into) }
 
+// noStrings is every empty map of the actions that were read: what they point to is never changed.
+var noStrings = map[string]string{}
+
 func (p *lineParser) texts(into *map[string]string) bool {
 	if p.word("null") {
+		return true
+	}
+	if p.word("{}") {
+		*into = noStrings
 		return true
 	}
 	if !p.take('{') {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"unsafe"
 
 	"github.com/weir-dev/weir/delta/column"
 	"github.com/weir-dev/weir/delta/parquet"
@@ -61,7 +63,7 @@ func readCheckpointFile(ctx context.Context, st store.Store, key string, apply f
 		return checkpointError(key, err)
 	}
 	var same places
-	for b, err := range f.Read(ctx, readSchema) {
+	for b, err := range ahead(f.Read(ctx, readSchema)) {
 		if err != nil {
 			return checkpointError(key, err)
 		}
@@ -77,6 +79,39 @@ func readCheckpointFile(ctx context.Context, st store.Store, key string, apply f
 		}
 	}
 	return nil
+}
+
+// ahead runs a sequence in a goroutine of its own, one element before its reader: so one core decodes a batch while another
+// makes a state of the one before.
+func ahead[V any](seq iter.Seq2[V, error]) iter.Seq2[V, error] {
+	type element struct {
+		v   V
+		err error
+	}
+	return func(yield func(V, error) bool) {
+		elements, stop := make(chan element), make(chan struct{})
+		go func() {
+			defer close(elements)
+			for v, err := range seq {
+				select {
+				case elements <- element{v, err}:
+				case <-stop:
+					return
+				}
+			}
+		}()
+		defer func() {
+			close(stop)
+			for range elements { // until the goroutine has ended
+				continue
+			}
+		}()
+		for e := range elements {
+			if !yield(e.v, e.err) {
+				return
+			}
+		}
+	}
 }
 
 // checkpointError tells a corrupt file from a failing store.
@@ -187,13 +222,14 @@ func decodeMetadata(v *values) *Metadata {
 // fields is a vector with the place of each slot's value, and likewise what is below it.
 type fields struct {
 	v        *column.Vector
-	data     string  // of v, copied once: the texts of a batch are parts of it
+	data     string  // of v, whose memory it is: the texts of a batch are parts of it
 	place    []int32 // by slot; -1 for null
 	children []fields
 }
 
+// newFields takes the vector over: its data must never change again.
 func newFields(v *column.Vector, same *places) fields {
-	f := fields{v: v, place: same.of(v), data: string(v.Data)}
+	f := fields{v: v, place: same.of(v), data: unsafe.String(unsafe.SliceData(v.Data), len(v.Data))} //nolint:gosec // nobody changes the batch
 	for _, c := range v.Children {
 		f.children = append(f.children, newFields(c, same))
 	}
@@ -284,6 +320,9 @@ func (v *values) strings() map[string]string {
 	c, p := v.field()
 	if p < 0 {
 		return nil
+	}
+	if c.v.Offsets[p] == c.v.Offsets[p+1] {
+		return noStrings
 	}
 	m := make(map[string]string, c.v.Offsets[p+1]-c.v.Offsets[p])
 	key, value := &c.children[0], &c.children[1]

@@ -19,22 +19,42 @@ import (
 type pmap[V any] struct {
 	root *pnode[V]
 	len  int
-	edit *pedit // nil: every change copies
+	edit *pedit[V] // nil: every change copies
 }
 
-// pedit is the identity of an edit; it must not be of size zero, whose pointers may all be equal.
-type pedit struct{ _ byte }
+// pedit is an edit, and room for its next nodes: made one by one they would be much of the work of loading a table.
+type pedit[V any] struct{ room []pnode[V] }
+
+// node is a new node of the edit, which may be nil.
+func (e *pedit[V]) node() *pnode[V] {
+	if e == nil {
+		return new(pnode[V])
+	}
+	if len(e.room) == 0 {
+		e.room = make([]pnode[V], 64)
+	}
+	n := &e.room[0]
+	e.room = e.room[1:]
+	n.edit = e
+	return n
+}
+
+func (e *pedit[V]) leaf(h uint64, entry pentry[V]) *pnode[V] {
+	n := e.node()
+	n.hash, n.pentry = h, entry
+	return n
+}
 
 // editing is m for a run of changes of which only the last result is used. The maps that m was made from stay as they are.
-func (m pmap[V]) editing() pmap[V] { return pmap[V]{m.root, m.len, new(pedit)} }
+func (m pmap[V]) editing() pmap[V] { return pmap[V]{m.root, m.len, new(pedit[V])} }
 
 // settled is m with every later change a copy again.
 func (m pmap[V]) settled() pmap[V] { return pmap[V]{m.root, m.len, nil} }
 
 // pnode is a leaf (keys share hash) or a branch on 5 bits of the hash.
 type pnode[V any] struct {
-	edit     *pedit // that may change the node in place; nil: none
-	bitmap   uint32 // of the slots that children fills, in order; 0 in a leaf
+	edit     *pedit[V] // that may change the node in place; nil: none
+	bitmap   uint32    // of the slots that children fills, in order; 0 in a leaf
 	children []*pnode[V]
 
 	hash uint64 // leaf
@@ -98,56 +118,68 @@ func (n *pnode[V]) find(key string) *pentry[V] {
 }
 
 func (m pmap[V]) set(key string, v V) pmap[V] {
-	root, grown := m.root.set(m.edit, 0, phash(key), pentry[V]{key, v})
-	if grown {
-		return pmap[V]{root, m.len + 1, m.edit}
+	m, _, _ = m.put(key, v)
+	return m
+}
+
+// put is set; old is what the key had, if it was there.
+func (m pmap[V]) put(key string, v V) (_ pmap[V], old V, had bool) {
+	root, old, had := m.root.set(m.edit, 0, phash(key), pentry[V]{key, v})
+	if had {
+		return pmap[V]{root, m.len, m.edit}, old, true
 	}
-	return pmap[V]{root, m.len, m.edit}
+	return pmap[V]{root, m.len + 1, m.edit}, old, false
 }
 
 // own is n if the edit may change it, and otherwise a copy with room for another child.
-func (n *pnode[V]) own(edit *pedit) *pnode[V] {
+func (n *pnode[V]) own(edit *pedit[V]) *pnode[V] {
 	if edit != nil && n.edit == edit {
 		return n
 	}
-	return &pnode[V]{edit: edit, bitmap: n.bitmap, children: append(make([]*pnode[V], 0, len(n.children)+1), n.children...)}
+	out := edit.node()
+	out.bitmap, out.children = n.bitmap, append(make([]*pnode[V], 0, len(n.children)+1), n.children...)
+	return out
 }
 
-func (n *pnode[V]) set(edit *pedit, shift int, h uint64, e pentry[V]) (*pnode[V], bool) {
+func (n *pnode[V]) set(edit *pedit[V], shift int, h uint64, e pentry[V]) (out *pnode[V], old V, had bool) {
 	if n == nil {
-		return &pnode[V]{edit: edit, hash: h, pentry: e}, true
+		return edit.leaf(h, e), old, false
 	}
 	if n.bitmap == 0 {
 		return n.setLeaf(edit, shift, h, e)
 	}
 	bit := slot(h, shift)
 	i := n.position(bit)
-	out := n.own(edit)
+	out = n.own(edit)
 	if n.bitmap&bit == 0 {
 		out.bitmap |= bit
-		out.children = slices.Insert(out.children, i, &pnode[V]{edit: edit, hash: h, pentry: e})
-		return out, true
+		out.children = slices.Insert(out.children, i, edit.leaf(h, e))
+		return out, old, false
 	}
-	child, grown := out.children[i].set(edit, shift+pbits, h, e)
-	out.children[i] = child
-	return out, grown
+	out.children[i], old, had = out.children[i].set(edit, shift+pbits, h, e)
+	return out, old, had
 }
 
-func (n *pnode[V]) setLeaf(edit *pedit, shift int, h uint64, e pentry[V]) (*pnode[V], bool) {
+func (n *pnode[V]) setLeaf(edit *pedit[V], shift int, h uint64, e pentry[V]) (out *pnode[V], old V, had bool) {
 	if n.hash != h { // a branch takes the leaf's place
-		branch := &pnode[V]{edit: edit, bitmap: slot(n.hash, shift), children: []*pnode[V]{n}}
+		branch := edit.node()
+		branch.bitmap, branch.children = slot(n.hash, shift), append(make([]*pnode[V], 0, 4), n)
 		return branch.set(edit, shift, h, e)
 	}
-	out := &pnode[V]{edit: edit, hash: h, pentry: n.pentry, more: slices.Clone(n.more)}
-	if old := out.find(e.key); old != nil {
-		*old = e
-		return out, false
+	out = edit.leaf(h, n.pentry)
+	out.more = slices.Clone(n.more)
+	if at := out.find(e.key); at != nil {
+		old, *at = at.value, e
+		return out, old, true
 	}
 	out.more = append(out.more, e)
-	return out, true
+	return out, old, false
 }
 
 func (m pmap[V]) remove(key string) pmap[V] {
+	if m.root == nil {
+		return m
+	}
 	root, found := m.root.remove(0, phash(key), key)
 	if !found {
 		return m

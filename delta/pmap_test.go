@@ -59,10 +59,10 @@ func TestPmapCollisions(t *testing.T) {
 	keys := []string{"a", "b", "c", "d"}
 	hashes := map[string]uint64{"a": 1, "b": 1, "c": 1, "d": 1 | 1<<60} // d parts from the others at the last level
 	for i, k := range keys {
-		root, _ = root.set(nil, 0, hashes[k], pentry[int]{k, i})
+		root, _, _ = root.set(nil, 0, hashes[k], pentry[int]{k, i})
 	}
-	root, grown := root.set(nil, 0, 1, pentry[int]{"b", 20})
-	if grown {
+	root, old, had := root.set(nil, 0, 1, pentry[int]{"b", 20})
+	if !had || old != 1 {
 		t.Error("replacing counts as growth")
 	}
 	if d := cmp.Diff(map[string]int{"a": 0, "b": 20, "c": 2, "d": 3}, collect(pmap[int]{root: root})); d != "" {

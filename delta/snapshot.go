@@ -49,8 +49,11 @@ func (s *state) apply(a *action) {
 	switch {
 	case a.Add != nil:
 		id := fileID(a.Add.Path, a.Add.DeletionVector)
-		s.drop(id)
-		s.files = s.files.set(id, a.Add)
+		var old *Add
+		var had bool
+		if s.files, old, had = s.files.put(id, a.Add); had {
+			s.bytes -= old.Size
+		}
 		s.bytes += a.Add.Size
 		s.tombstones = s.tombstones.remove(id)
 	case a.Remove != nil:
@@ -170,13 +173,32 @@ func (s *Snapshot) Domain(name string) (string, bool) {
 // points to must not be changed.
 func (s *Snapshot) Files() iter.Seq[Add] {
 	return func(yield func(Add) bool) {
+		// Many at a time: they lie all over the memory, and a processor fetches those of a short loop side by side.
+		var some [32]*Add
+		var copies [len(some)]Add
+		flush := func(n int) bool {
+			for i, a := range some[:n] {
+				copies[i] = *a
+				copies[i].DataChange = false
+			}
+			for i := range n {
+				if !yield(copies[i]) {
+					return false
+				}
+			}
+			return true
+		}
+		n := 0
 		for _, a := range s.files.all() {
-			add := *a
-			add.DataChange = false
-			if !yield(add) {
-				return
+			some[n] = a
+			if n++; n == len(some) {
+				if !flush(n) {
+					return
+				}
+				n = 0
 			}
 		}
+		flush(n)
 	}
 }
 

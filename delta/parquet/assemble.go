@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/weir-dev/weir/delta/column"
@@ -217,6 +218,9 @@ func (w *wanted) vector(at place) (*column.Vector, error) {
 // validity sets Len and Valid of v and returns the number of valid slots.
 func (w *wanted) validity(v *column.Vector, at place) int {
 	def, rep := w.shape.def, w.shape.rep
+	if at.def == 0 && len(rep) == 0 && len(def) > 0 && bytes.Count(def, def[:1]) == len(def) {
+		return w.uniform(v, len(def), def[0] >= w.n.def)
+	}
 	v.Len = 0
 	if w.n.optional {
 		v.Valid = make([]byte, 0, at.slots)
@@ -234,6 +238,18 @@ func (w *wanted) validity(v *column.Vector, at place) int {
 		}
 	}
 	return valid
+}
+
+// uniform is validity of slots that are all valid, or all null.
+func (w *wanted) uniform(v *column.Vector, slots int, valid bool) int {
+	v.Len = slots
+	if valid {
+		return slots
+	}
+	if w.n.optional {
+		v.Valid = make([]byte, slots)
+	}
+	return 0
 }
 
 // lists sets Len, Valid and Offsets of v and returns the number of elements.

@@ -97,6 +97,35 @@ func (h *hybrid) next(dst []int32) error {
 	return nil
 }
 
+// repeat takes up to most values at once, if what comes next is a run of one value. n is 0 if it is not.
+func (h *hybrid) repeat(most int) (value int32, n int, err error) {
+	for h.run == 0 {
+		if err := h.advance(); err != nil {
+			return 0, 0, err
+		}
+	}
+	if h.packed != nil {
+		return 0, 0, nil
+	}
+	n = min(h.run, most)
+	h.run -= n
+	return h.value, n, nil
+}
+
+// zeros takes up to most values, if what comes next is a run of zeros.
+func (h *hybrid) zeros(most int) (int, error) {
+	for h.run == 0 {
+		if err := h.advance(); err != nil {
+			return 0, err
+		}
+	}
+	if h.packed != nil || h.value != 0 {
+		return 0, nil
+	}
+	_, n, err := h.repeat(most)
+	return n, err
+}
+
 // unpack reads values whose lowest bit comes first.
 func (h *hybrid) unpack(dst []int32) {
 	if h.width == 0 {

@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -253,23 +254,57 @@ func (p *pageReader) takeLevels(rows int, def, rep []byte) (_, _ []byte, left in
 	if p.maxDef == 0 {
 		return appendRun(def, 0, n), rep, rows, done, nil
 	}
+	def, err = p.takeDefinition(n, def)
+	return def, rep, rows, done, err
+}
+
+// takeDefinition reads n definition levels. Most are runs: of a column without nulls, or of nothing else.
+func (p *pageReader) takeDefinition(n int, def []byte) ([]byte, error) {
+	for n > 0 {
+		level, run, err := p.def.repeat(n)
+		if err != nil {
+			return def, err
+		}
+		if level > int32(p.maxDef) {
+			return def, fmt.Errorf("definition level %d of %d: %w", level, p.maxDef, ErrCorrupt)
+		}
+		if n -= run; run > 0 {
+			def = appendRun(def, byte(level), run)
+			continue
+		}
+		return p.unpackDefinition(n, def)
+	}
+	return def, nil
+}
+
+func (p *pageReader) unpackDefinition(n int, def []byte) ([]byte, error) {
 	p.scratch = slices.Grow(p.scratch[:0], n)[:n]
 	if err := p.def.next(p.scratch); err != nil {
-		return def, rep, rows, done, err
+		return def, err
 	}
 	for _, d := range p.scratch {
 		if d > int32(p.maxDef) {
-			return def, rep, rows, done, fmt.Errorf("definition level %d of %d: %w", d, p.maxDef, ErrCorrupt)
+			return def, fmt.Errorf("definition level %d of %d: %w", d, p.maxDef, ErrCorrupt)
 		}
 		def = append(def, byte(d))
 	}
-	return def, rep, rows, done, nil
+	return def, nil
 }
 
 // takeRepetition reads repetition levels up to the entry that opens a row too many, which it keeps in ahead.
 func (p *pageReader) takeRepetition(rows int, rep []byte, stretch int) (n, left int, done bool, _ []byte, err error) {
 	var one [1]int32
-	for n < min(p.entries, stretch) {
+	for most := min(p.entries, stretch); n < most; {
+		if p.ahead < 0 && rows > 0 { // rows of at most one entry each, if it is a run of zeros
+			run, err := p.rep.zeros(min(rows, most-n))
+			if err != nil {
+				return n, rows, false, rep, err
+			}
+			if run > 0 {
+				rep, n, rows = appendRun(rep, 0, run), n+run, rows-run
+				continue
+			}
+		}
 		if one[0] = p.ahead; one[0] < 0 {
 			if err := p.rep.next(one[:]); err != nil {
 				return n, rows, false, rep, err
@@ -294,12 +329,7 @@ func (p *pageReader) takeRepetition(rows int, rep []byte, stretch int) (n, left 
 
 // takeValues appends the values of the entries whose levels are def.
 func (p *pageReader) takeValues(def []byte, v *column.Vector, add appendFunc) error {
-	n := 0
-	for _, d := range def {
-		if d == p.maxDef {
-			n++
-		}
-	}
+	n := bytes.Count(def, []byte{p.maxDef})
 	if n == 0 {
 		return nil
 	}
