@@ -3,7 +3,6 @@ package rsocket
 import (
 	"errors"
 	"io"
-	"sync"
 )
 
 const (
@@ -11,17 +10,17 @@ const (
 	largeReadBuffer = 64 << 10
 )
 
-var readBuffers = sync.Pool{New: func() any { return new([largeReadBuffer]byte) }}
-
 // frameReader buffers the bytes of a connection. It reads into 512 bytes of its own while there is little traffic and into a
-// pooled buffer of 64 KiB under load, so that an idle connection holds no large buffer.
+// chunk of 64 KiB under load, so that an idle connection holds no large buffer. Payloads that make up most of a chunk keep it,
+// see [frameReader.share].
 type frameReader struct {
-	src   io.Reader
-	buf   []byte // small[:] or large[:]
-	r, w  int    // buf[r:w] is unread
-	got   int    // bytes of the last read
-	large *[largeReadBuffer]byte
-	small [smallReadBuffer]byte
+	src    io.Reader
+	buf    []byte // small[:] or large.buf
+	r, w   int    // buf[r:w] is unread
+	got    int    // bytes of the last read
+	large  *chunk
+	shared bool // payloads in large are in use
+	small  [smallReadBuffer]byte
 }
 
 func (r *frameReader) init(src io.Reader) {
@@ -51,6 +50,9 @@ func (r *frameReader) fill(need int) error {
 }
 
 func (r *frameReader) makeRoom(need int) {
+	if r.shared {
+		r.renew()
+	}
 	if r.r == r.w {
 		r.r, r.w = 0, 0
 		if r.large != nil && r.got < smallReadBuffer && need <= smallReadBuffer {
@@ -67,10 +69,29 @@ func (r *frameReader) makeRoom(need int) {
 }
 
 func (r *frameReader) enlarge() {
-	r.large = readBuffers.Get().(*[largeReadBuffer]byte) //nolint:forcetypeassert // the pool holds nothing else
-	r.w = copy(r.large[:], r.buf[r.r:r.w])
+	r.large = newChunk(largeReadBuffer)
+	r.w = copy(r.large.buf, r.buf[r.r:r.w])
 	r.r = 0
-	r.buf = r.large[:]
+	r.buf = r.large.buf
+}
+
+// renew leaves the chunk to those who share it and takes another one.
+func (r *frameReader) renew() {
+	old := r.large
+	r.enlarge()
+	r.shared = false
+	old.release(1)
+}
+
+// share returns the chunk if n payloads in it, of so many bytes, may keep it, with a reference for each; else nil: then they
+// are to be copied. A chunk is kept for half of its bytes at least, so that what is in use takes twice its size at most.
+func (r *frameReader) share(n int32, bytes int) *chunk {
+	if r.large == nil || bytes < largeReadBuffer/2 {
+		return nil
+	}
+	r.shared = true
+	r.large.refs.Add(n)
+	return r.large
 }
 
 // shrink goes back to the small buffer; nothing may be unread.
@@ -78,8 +99,8 @@ func (r *frameReader) shrink() {
 	if r.large == nil {
 		return
 	}
-	readBuffers.Put(r.large)
-	r.large, r.buf, r.r, r.w = nil, r.small[:], 0, 0
+	r.large.release(1)
+	r.large, r.shared, r.buf, r.r, r.w = nil, false, r.small[:], 0, 0
 }
 
 // readFull fills dst from the buffer and then from the connection, without another copy.

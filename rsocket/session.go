@@ -77,9 +77,9 @@ func (c *Conn) resume() bool {
 	c.away.Store(true)
 	_ = c.transport().Close() // it is broken, or the peer uses another one
 	c.w.detach()
+	c.endBurst()
 	c.rd.r = c.rd.w
 	c.rd.shrink()
-	c.endBurst()
 	if c.server {
 		return c.awaitOffer()
 	}

@@ -6,7 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// Received payloads are copied once, from the read buffer into chunks. A chunk is shared by payloads that arrived one after
+// Received payloads are copied once, from the read buffer into chunks, or keep the read buffer, which is a chunk itself, if they
+// are most of what is in it. A chunk is shared by payloads that arrived one after
 // the other on one stream, so it never outlives the slowest of many consumers. It is counted: one reference per payload in
 // use and one of the slab that still appends to it; the last one returns it to its pool. Only the connection's reader adds
 // references for payloads, and it does so while the slab holds its own, so a count that has reached zero never rises again.

@@ -8,6 +8,7 @@ import "sync"
 type stage struct {
 	s      *stream              // whose payloads it takes
 	credit uint32               // of them it may take that many more; the stream has at least as much
+	bytes  int                  // of those held that are in the read buffer
 	held   *[stageSize]received // of the pool while n > 0, so that an idle connection has none
 	n      int
 }
@@ -15,7 +16,7 @@ type stage struct {
 var stages = sync.Pool{New: func() any { return new([stageSize]received) }}
 
 // stageSize bounds how long a stream's lock is held.
-const stageSize = 32
+const stageSize = 64
 
 // expect says that the next payloads are likely to be of s, which may receive credit more.
 func (g *stage) expect(s *stream, credit uint32) { g.s, g.credit = s, credit }
@@ -37,6 +38,9 @@ func (g *stage) take(s *stream, p *received) bool {
 	spend(&g.credit)
 	g.held[g.n] = *p
 	g.n++
+	if !p.owned {
+		g.bytes += len(p.Data) + len(p.Metadata)
+	}
 	return true
 }
 
@@ -49,6 +53,10 @@ func (g *stage) flush() {
 	s := g.s
 	s.mu.Lock()
 	open := s.rxEnd == nil
+	var buffer *chunk
+	if open {
+		buffer = s.c.rd.share(int32(g.n), g.bytes)
+	}
 	for i := range g.held[:g.n] {
 		p := &g.held[i]
 		it := item{payload: p.Payload, charged: p.charged}
@@ -56,6 +64,9 @@ func (g *stage) flush() {
 		case !open:
 			it.release(s.c.budget)
 			continue
+		case buffer != nil:
+			it.payload.Metadata = it.payload.Metadata[:len(p.Metadata):len(p.Metadata)]
+			it.chunk = buffer
 		case !p.owned:
 			it.payload, it.chunk = s.slab.copy(p.Payload)
 		}
@@ -66,7 +77,7 @@ func (g *stage) flush() {
 	s.mu.Unlock()
 	clear(g.held[:g.n])
 	stages.Put(g.held)
-	g.held, g.n = nil, 0
+	g.held, g.n, g.bytes = nil, 0, 0
 	if open {
 		s.c.touched(s)
 		return

@@ -156,6 +156,8 @@ func (g *groupedConn) flush() error {
 	return err
 }
 
+var readBuffers = sync.Pool{New: func() any { return new([largeReadBuffer]byte) }}
+
 // wsConn is a net.Conn over a WebSocket connection. One goroutine reads, one writes.
 type wsConn struct {
 	ws      *websocket.Conn

@@ -6,10 +6,11 @@ const workBytes = 1 << 20 // payload bytes that may wait for the worker
 
 // job is a fire-and-forget, request-response or metadata push that waits for the worker.
 type job struct {
-	typ FrameType
-	id  uint32
-	s   *stream // of a request-response
-	it  item
+	typ   FrameType
+	loose bool // the payload is in the read buffer
+	id    uint32
+	s     *stream // of a request-response
+	it    item
 }
 
 // worker calls the handlers of fire-and-forget, request-response and metadata push one after the other. The reader collects
@@ -24,6 +25,8 @@ type worker struct {
 	slab         slab
 	pending      []job // not yet handed over
 	pendingBytes int
+	loose        int // jobs of pending whose payloads are in the read buffer
+	looseBytes   int
 	dirty        bool // there may be something to hand over, or to run
 	waiting      bool // the reader is in handOver, where the end of the burst must not hand over again
 
@@ -47,23 +50,47 @@ func (k *worker) init(c *Conn) {
 
 // push adds a job with the payload p, whose bytes are reserved. With the queue full it pauses the reader.
 func (k *worker) push(typ FrameType, id uint32, s *stream, p received) {
-	it := item{payload: p.Payload, charged: p.charged}
-	if !p.owned {
-		it.payload, it.chunk = k.slab.copy(p.Payload)
-	}
 	if k.pending == nil {
 		k.pending = takeJobs()
 	}
-	k.pending = append(k.pending, job{typ: typ, id: id, s: s, it: it})
-	k.pendingBytes += len(it.payload.Data) + len(it.payload.Metadata)
+	k.pending = append(k.pending, job{typ: typ, loose: !p.owned, id: id, s: s, it: item{payload: p.Payload, charged: p.charged}})
+	n := len(p.Data) + len(p.Metadata)
+	k.pendingBytes += n
+	if !p.owned {
+		k.loose++
+		k.looseBytes += n
+	}
 	k.dirty = true
 	if len(k.pending) >= min(handOverJobs, k.c.limits.WorkQueue) || k.pendingBytes >= handOverBytes {
 		k.handOver()
 	}
 }
 
+// secure makes payloads outlive the read buffer: by keeping it, or else by copying them.
+func (k *worker) secure() {
+	if k.loose == 0 {
+		return
+	}
+	buffer := k.c.rd.share(int32(k.loose), k.looseBytes)
+	for i := range k.pending {
+		j := &k.pending[i]
+		switch {
+		case !j.loose:
+		case buffer != nil:
+			m := len(j.it.payload.Metadata)
+			j.it.payload.Metadata, j.it.chunk = j.it.payload.Metadata[:m:m], buffer
+		default:
+			j.it.payload, j.it.chunk = k.slab.copy(j.it.payload)
+		}
+		j.loose = false
+	}
+	k.loose, k.looseBytes = 0, 0
+	k.slab.count()
+}
+
 // handOver moves what is pending into the queue, once there is room.
 func (k *worker) handOver() {
+	k.secure()
 	if len(k.pending) == 0 || k.give() {
 		return
 	}
@@ -84,7 +111,6 @@ func (k *worker) handOver() {
 
 // give moves what is pending into the queue if there is room; a whole batch always fits into an empty queue.
 func (k *worker) give() bool {
-	k.slab.count()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
@@ -104,7 +130,6 @@ func (k *worker) give() bool {
 
 // drop releases what is pending when the connection has ended.
 func (k *worker) drop() {
-	k.slab.count()
 	for i := range k.pending {
 		k.pending[i].it.release(k.c.budget)
 	}
@@ -128,8 +153,8 @@ func (k *worker) wake() {
 		return
 	}
 	k.dirty = false
-	k.slab.detach()
 	k.handOver()
+	k.slab.detach()
 	k.start()
 }
 
