@@ -74,6 +74,7 @@ func (p *Pipeline) serveHTTP(w http.ResponseWriter, r *http.Request, limit int64
 	case o := <-outcomes:
 		respond(w, o)
 	case <-r.Context().Done(): // the client has gone; its records are committed all the same
+		fail(w, http.StatusServiceUnavailable, "the request ended before its commit: the records may be in the table or not") // no answer would be 200
 	}
 }
 

@@ -1,0 +1,39 @@
+package ingestor
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestAPostWhoseClientHasClosedItsSide is not answered with success before its commit: net/http ends such a request, and would
+// answer for a handler that says nothing.
+func TestAPostWhoseClientHasClosedItsSide(t *testing.T) {
+	h := start(t, func(c *Config) { c.Pipelines[0].Batch.MaxAge = time.Hour })
+	var d net.Dialer
+	c, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(h.http, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck // it was read to its end
+	const post = "POST /v1/pipelines/p/events HTTP/1.1\r\nHost: p\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n" + `{"a":1}`
+	if _, err := c.Write([]byte(post)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("before its commit: %s", res.Status)
+	}
+}
