@@ -31,12 +31,12 @@ type stream struct {
 
 // open grants r or says why not. Claims of one stream are served one after another.
 func (s *streams) open(ctx context.Context, r OpenRequest) (Opened, error) {
-	st, err := s.claim(ctx, r)
+	st, revoke, err := s.claim(ctx, r)
 	if err != nil {
 		return Opened{}, err
 	}
-	if st.revoke != nil {
-		err = st.revoke(ctx) // without the lock: it waits for a commit
+	if revoke != nil {
+		err = revoke(ctx) // without the lock: it waits for a commit
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,6 +50,8 @@ func (s *streams) open(ctx context.Context, r OpenRequest) (Opened, error) {
 	}
 	st.epoch = r.Stream.Epoch // an epoch that was tried counts, whatever becomes of it
 	if r.Acked > st.watermark {
+		st.revoke = nil // the earlier claim has ended, and its owner's word that it left comes too late
+		s.setIdle(st, time.Now())
 		return Opened{}, &OutOfRangeError{Expected: st.watermark + 1}
 	}
 	s.setIdle(st, time.Time{})
@@ -57,8 +59,9 @@ func (s *streams) open(ctx context.Context, r OpenRequest) (Opened, error) {
 	return Opened{Epoch: st.epoch, ResumeFrom: st.watermark + 1}, nil
 }
 
-// claim finds or makes the stream's state and marks it as being claimed.
-func (s *streams) claim(ctx context.Context, r OpenRequest) (*stream, error) {
+// claim finds or makes the stream's state and marks it as being claimed. It returns what ends the earlier claim, whose owner
+// may leave meanwhile; nil if there is none.
+func (s *streams) claim(ctx context.Context, r OpenRequest) (*stream, func(context.Context) error, error) {
 	for {
 		s.mu.Lock()
 		st := s.byName[r.Stream.Name]
@@ -73,14 +76,15 @@ func (s *streams) claim(ctx context.Context, r OpenRequest) (*stream, error) {
 			if err == nil {
 				st.claiming = make(chan struct{})
 			}
+			revoke := st.revoke
 			s.mu.Unlock()
-			return st, err
+			return st, revoke, err
 		}
 		s.mu.Unlock()
 		select {
 		case <-busy:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 	}
 }

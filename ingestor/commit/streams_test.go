@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -120,5 +122,44 @@ func TestIdleStreamsAreBounded(t *testing.T) {
 	s.forget()
 	if s.byName["open"] == nil {
 		t.Fatal("an open stream was forgotten")
+	}
+}
+
+// TestAClaimIsLeftWhileALaterOneComes races the end of sessions with the claims that follow them.
+func TestAClaimIsLeftWhileALaterOneComes(t *testing.T) {
+	const claims = 5000
+	s, last := newStreams(), new(atomic.Int64)
+	var leaving sync.WaitGroup
+	leaving.Go(func() {
+		for epoch := int64(0); epoch < claims; epoch = last.Load() {
+			s.leave(event.StreamID{Name: "s", Epoch: epoch})
+		}
+	})
+	for epoch := int64(1); epoch <= claims; epoch++ {
+		r := request(epoch, 0)
+		r.Revoke = func(context.Context) error { return nil }
+		if _, err := s.open(t.Context(), r); err != nil {
+			t.Error(err)
+		}
+		last.Store(epoch)
+	}
+	leaving.Wait()
+}
+
+// TestARefusedClaimLeavesTheStreamIdle: a claim out of range ends the one before, whose owner leaves after it. Neither keeps
+// the stream in memory for ever.
+func TestARefusedClaimLeavesTheStreamIdle(t *testing.T) {
+	s, ctx := newStreams(), t.Context()
+	first := request(1, 0)
+	first.Revoke = func(context.Context) error { return nil }
+	if _, err := s.open(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.open(ctx, request(2, 99)); err == nil {
+		t.Fatal("a claim that knows of more than was settled")
+	}
+	s.leave(first.Stream)
+	if s.idle != 1 || s.byName["s"].left.IsZero() || s.byName["s"].revoke != nil {
+		t.Fatalf("%d idle, %+v", s.idle, s.byName["s"])
 	}
 }
