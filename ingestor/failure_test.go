@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weir-dev/weir/delta"
 	"github.com/weir-dev/weir/delta/store"
@@ -55,6 +56,18 @@ func TestAPipelineThatCannotGoOn(t *testing.T) {
 	h.wantRows(`{"a":1}`)
 	if s := h.in.Status(); s[0].State != "Failed" || s[0].Error == "" || s[1].State != "Running" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestAFailureDuringTheDrainIsReported: a stop whose last commit fails for good is not a clean one.
+func TestAFailureDuringTheDrainIsReported(t *testing.T) {
+	h := start(t, func(c *Config) {
+		c.Pipelines[0].Store, c.Pipelines[0].Batch.MaxAge = recreated{c.Pipelines[0].Store}, time.Hour
+	})
+	h.open(h.dial(), rsocket.NewPayload([]byte(`{"a":1}`), route(protocol.RouteStream)))
+	h.accepted(1)
+	if err := h.stop(); !errors.Is(err, delta.ErrTableRecreated) {
+		t.Errorf("the process ended with %v", err)
 	}
 }
 

@@ -74,6 +74,7 @@ func (i *Ingestor) Run(ctx context.Context) error {
 	i.serving.Store(true)
 	err := i.wait(ctx, broken, stopped)
 	i.serving.Store(false)
+	before := i.failure()
 	grace, cancel := context.WithTimeout(work, i.conf.Grace)
 	defer cancel()
 	if err == nil {
@@ -83,7 +84,21 @@ func (i *Ingestor) Run(ctx context.Context) error {
 	hardStop(err)
 	serving.Wait()
 	stages.Wait()
+	if err == nil && before == nil { // one of before was reported when it failed
+		err = i.failure()
+	}
 	return errors.Join(err, i.close(context.WithoutCancel(ctx)))
+}
+
+// failure is why pipelines have stopped by themselves, nil if none has.
+func (i *Ingestor) failure() error {
+	var errs []error
+	for _, p := range i.pipelines {
+		if f := p.failed.Load(); f != nil {
+			errs = append(errs, f.err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // wait returns when ctx is done, when a door breaks, or when the last pipeline has stopped: one that cannot go on does not

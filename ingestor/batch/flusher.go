@@ -96,13 +96,16 @@ type Flusher struct {
 type ending struct{ err error }
 
 // generation is one cut that callers of Flush wait for.
-type generation struct{ done chan struct{} }
+type generation struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
 
 // New returns a flusher of schema's records into table.
 func New(set Settings, table Table, s *decode.Schema, a Accounts, o Observer) *Flusher {
 	f := &Flusher{
 		set: set, table: table, schema: s, accounts: a, observe: o,
-		kick: make(chan struct{}, 1), over: make(chan struct{}), flushed: &generation{make(chan struct{})},
+		kick: make(chan struct{}, 1), over: make(chan struct{}), flushed: &generation{done: make(chan struct{})},
 	}
 	for range set.Shards {
 		f.shards = append(f.shards, &Shard{flusher: f, dec: set.decoder(s)})
@@ -128,8 +131,8 @@ func (f *Flusher) Eager() {
 	f.wake()
 }
 
-// Flush commits everything appended before the call, and returns when that is settled. Errors: that of ctx; what ended the
-// flusher.
+// Flush commits everything appended before the call, and returns when that is settled. Errors: that of ctx; why it is not
+// in the table; what ended the flusher.
 func (f *Flusher) Flush(ctx context.Context) error {
 	f.flushMu.Lock()
 	g := f.flushed
@@ -137,7 +140,7 @@ func (f *Flusher) Flush(ctx context.Context) error {
 	f.Hasten()
 	select {
 	case <-g.done:
-		return nil
+		return g.err
 	case <-f.over:
 		return f.ended.Load().err
 	case <-ctx.Done():
@@ -225,7 +228,6 @@ func (f *Flusher) run(ctx context.Context) error {
 
 // cutAll empties the shards, one after the other.
 func (f *Flusher) cutAll() []cut {
-	f.urgent.Store(false)
 	f.oldest.Store(0)
 	f.records.Store(0)
 	f.bytes.Store(0)
@@ -240,15 +242,17 @@ func (f *Flusher) cutAll() []cut {
 
 // flush carries one batch into the table. Its steps: cut the shards, write the files, submit them, settle the sources.
 func (f *Flusher) flush(ctx context.Context) error {
+	f.urgent.Store(false) // before the new generation: whoever waits for that one makes it urgent again
 	f.flushMu.Lock()
 	g := f.flushed
-	f.flushed = &generation{make(chan struct{})}
+	f.flushed = &generation{done: make(chan struct{})}
 	f.flushMu.Unlock()
 	defer close(g.done)
 
 	cuts := f.cutAll()
 	version, err := f.commit(ctx, cuts)
 	f.settleAll(cuts, version, err)
+	g.err = err
 	if err != nil && ctx.Err() != nil {
 		return nil // hard stop: the sources were told that their records did not make it
 	}

@@ -256,6 +256,18 @@ func TestFlushWaitsForWhatWasAppended(t *testing.T) {
 	})
 }
 
+// TestFlushOfWhatCannotPass says so, although its batch is settled.
+func TestFlushOfWhatCannotPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, settings)
+		r.tab.answers = []func() (commit.Verdict, error){func() (commit.Verdict, error) { return commit.Verdict{}, delta.ErrTableRecreated }}
+		r.mustAdd(1)
+		if err := r.f.Flush(t.Context()); !errors.Is(err, delta.ErrTableRecreated) {
+			t.Fatalf("a flush of records that are lost: %v", err)
+		}
+	})
+}
+
 func TestWhatMayPassIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, settings)
