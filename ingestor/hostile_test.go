@@ -1,6 +1,7 @@
 package ingestor
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,4 +132,40 @@ func TestHostileEvents(t *testing.T) {
 	if m := s.ackTo(seq + 1); m.Records != 7 {
 		t.Errorf("3,000 new keys: %+v", m)
 	}
+}
+
+// TestErrorsThatNobodyReads: a client that sends rubbish and reads no answer holds up nobody else's commits.
+func TestErrorsThatNobodyReads(t *testing.T) {
+	ln := rsocket.NewMemoryListener() // its connections buffer nothing
+	start(t, func(c *Config) { c.RSocket = ln })
+	rude, err := ln.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	md := route(protocol.RouteRequest)
+	all := []byte(setupFrame)
+	for i := range 3 * 4096 {
+		all = append(all, frame(fmt.Sprintf("%08x 1100 %06x %x %x", 2*i+1, len(md), md, strings.Repeat("x", 100)))...)
+	}
+	var writing sync.WaitGroup
+	writing.Go(func() { _, _ = rude.Write(all) }) // until the connection is closed
+	conn, err := ln.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := rsocket.NewClient(conn, rsocket.ClientOptions{DataMIME: "application/json"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for range 30 {
+		if _, err := c.RequestResponse(ctx, rsocket.NewPayload([]byte(`{"a":1}`), md)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(c.Close(), rude.Close()); err != nil {
+		t.Error(err)
+	}
+	writing.Wait()
 }

@@ -96,14 +96,16 @@ func (p *Pipeline) serveRequest(ctx context.Context, r *rsocket.Request, reply *
 }
 
 // answer sends the ack of a request. A payload of which nothing was taken is an error, so that a client that looks only
-// at success and failure sees it. It does not wait for a slow client: its answer then has a goroutine until it is out or
-// the connection ends.
+// at success and failure sees it. It does not wait for a slow client, which would hold up the commits of all: an ack that
+// finds no room, and an error, has a goroutine until it is out or the connection ends.
 func (p *Pipeline) answer(reply *rsocket.Reply, o outcome) {
 	switch {
 	case o.err != nil:
-		p.refuse(reply, &rsocket.Error{Code: rsocket.CodeApplicationError, Message: failure(o.err).Message})
+		p.answers.Go(func() {
+			p.refuse(reply, &rsocket.Error{Code: rsocket.CodeApplicationError, Message: failure(o.err).Message})
+		})
 	case o.records == 0 && len(o.rejected) > 0:
-		p.refuse(reply, &rsocket.Error{Code: rsocket.CodeInvalid, Message: o.rejected[0].Reason})
+		p.answers.Go(func() { p.refuse(reply, &rsocket.Error{Code: rsocket.CodeInvalid, Message: o.rejected[0].Reason}) })
 	default:
 		m := protocol.Message{
 			Type: protocol.TypeAck, Level: protocol.LevelCommitted,
@@ -116,7 +118,7 @@ func (p *Pipeline) answer(reply *rsocket.Reply, o outcome) {
 	}
 }
 
-// refuse answers a request with an error.
+// refuse answers a request with an error, once there is room for it.
 func (p *Pipeline) refuse(reply *rsocket.Reply, e error) { p.unanswered(reply.Error(e)) }
 
 // unanswered notes that a client was gone before its answer; its records are in the table all the same.
