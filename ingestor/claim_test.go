@@ -1,9 +1,13 @@
 package ingestor
 
 import (
+	"context"
+	"errors"
+	"io"
 	"testing"
 	"time"
 
+	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/protocol"
 	"github.com/weir-dev/weir/rsocket"
 )
@@ -103,5 +107,55 @@ func TestDrainMeetsAStreamThatIsBeingOpened(t *testing.T) {
 	}
 	if err := <-stopped; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestARegistryThatFailsLosesNoPlace: what came before the payload whose schema cannot be had is settled and acknowledged before
+// the stream ends, so that it is not sent again and stored twice.
+func TestARegistryThatFailsLosesNoPlace(t *testing.T) {
+	h := start(t, func(c *Config) {
+		c.Pipelines[0].Batch.MaxAge = time.Hour
+		c.Pipelines[0].Decode.Avro = &decode.Avro{
+			Lookup: func(uint32) (*decode.AvroSchema, error) { return nil, decode.ErrSchemaUnknown },
+			Fetch:  func(context.Context, uint32) error { return errors.New("the registry does not answer") },
+		}
+	})
+	c := h.dial()
+	first, _ := h.openNamed(c, 1, 0)
+	first.send(`{"a":1}`, `{"a":2}`)
+	h.accepted(2)
+	md := rsocket.AppendComposite(nil, rsocket.MIMEPerStreamData, rsocket.AppendStreamMIME(nil, "application/avro"))
+	if err := first.out.Send(t.Context(), rsocket.NewPayload([]byte("\x00\x00\x00\x00\x01\x04"), md)); err != nil {
+		t.Fatal(err)
+	}
+	if m := first.ackTo(2); m.Records != 2 {
+		t.Errorf("%+v", m)
+	}
+	if m := first.message(); m.Type != protocol.TypeError || m.Code != protocol.CodeUnavailable {
+		t.Errorf("%+v", m)
+	}
+	if p, err := first.in.Recv(t.Context()); !errors.Is(err, io.EOF) {
+		t.Errorf("after the last word: %q, %v", p.Data, err)
+	}
+	if _, opened := h.openNamed(c, 2, 0); opened.ResumeFrom != 3 {
+		t.Errorf("%+v", opened)
+	}
+}
+
+// TestTheLastWordFollowsTheLastAck although both came before the session looked.
+func TestTheLastWordFollowsTheLastAck(t *testing.T) {
+	h := start(t, nil)
+	s, _ := h.openNamed(h.dial(), 1, 0)
+	p := h.in.pipelines["p"]
+	h.until(func() bool { return len(p.open()) == 1 })
+	served := p.open()[0]
+	served.mu.Lock()
+	served.received, served.settled = 1, 1
+	served.fatal = failure(errors.New("the table is gone"))
+	served.mu.Unlock()
+	served.notify()
+	s.ackTo(1)
+	if m := s.message(); m.Type != protocol.TypeError || m.Code != protocol.CodeFailed {
+		t.Errorf("%+v", m)
 	}
 }

@@ -124,11 +124,9 @@ func (p *Pipeline) drain(ctx context.Context) error {
 	}
 	p.stopping.Store(true)
 	p.care.end()
-	var all sync.WaitGroup
 	for _, s := range p.open() {
-		all.Go(func() { s.stop(ctx, &protocol.Message{Type: protocol.TypeDrain}) })
+		s.stop(&protocol.Message{Type: protocol.TypeDrain})
 	}
-	all.Wait()
 	p.flusher.Eager()
 	return p.flush(ctx)
 }

@@ -45,11 +45,12 @@ type session struct {
 	version     int64      // of the table that holds them
 	rejected    []protocol.Reject
 	rejectBytes int
-	stopped     bool // this side has ended the intake
-	ended       bool // intake is over: no more will be received
-	left        bool // the channel is over; the claim ends once everything received is settled
-	fatal       *protocol.Message
-	changed     chan struct{} // has a token when acks should look again
+	stopped     bool              // this side has ended the intake
+	ended       bool              // intake is over: no more will be received
+	left        bool              // the channel is over; the claim ends once everything received is settled
+	fatal       *protocol.Message // what was received will never be settled
+	parting     *protocol.Message // the last word, once everything received is settled
+	changed     chan struct{}     // has a token when acks should look again
 }
 
 // serveStream handles ingest.stream.
@@ -168,7 +169,7 @@ func (s *session) intake(ctx context.Context) error {
 	err := s.receive(ctx)
 	s.mu.Lock()
 	s.ended = true
-	clean := s.stopped || errors.Is(err, io.EOF)
+	clean := s.stopped || s.parting != nil || errors.Is(err, io.EOF)
 	s.mu.Unlock()
 	s.notify()
 	if clean {
@@ -276,8 +277,8 @@ func (s *session) append(ctx context.Context, payloads []rsocket.Payload) error 
 	return err
 }
 
-// fetchSchemas fetches what payloads need before they are decoded. When the registry does not answer the stream ends; the
-// producer sends again what was not acknowledged.
+// fetchSchemas fetches what payloads need before they are decoded. When the registry does not answer the intake ends; what
+// was received before is settled and acknowledged first, or it would be sent again and stored twice.
 func (s *session) fetchSchemas(ctx context.Context, payloads []rsocket.Payload) error {
 	if a := s.p.set.Decode.Avro; a == nil || a.Fetch == nil {
 		return nil
@@ -286,11 +287,8 @@ func (s *session) fetchSchemas(ctx context.Context, payloads []rsocket.Payload) 
 		if err := s.p.set.Decode.FetchSchemas(ctx, payloadMIME(&payloads[i], s.mime), payloads[i].Data); err != nil {
 			s.p.limited.Warn("a stream ends, since a schema cannot be fetched", "stream", s.id.Name, "error", err)
 			s.mu.Lock()
-			if s.fatal == nil {
-				s.fatal = &protocol.Message{Type: protocol.TypeError, Code: protocol.CodeUnavailable, Message: err.Error() + ": send what is not acknowledged again"}
-			}
+			s.parting = &protocol.Message{Type: protocol.TypeError, Code: protocol.CodeUnavailable, Message: err.Error() + ": send what is not acknowledged again"}
 			s.mu.Unlock()
-			s.notify()
 			return err
 		}
 	}
@@ -388,6 +386,9 @@ func (s *session) acks(ctx context.Context) error {
 		if last {
 			return nil
 		}
+		if m != nil {
+			continue // there may be another word: one token may stand for many changes
+		}
 		select {
 		case <-s.changed:
 		case <-s.out.Done():
@@ -402,9 +403,13 @@ func (s *session) acks(ctx context.Context) error {
 func (s *session) nextMessage(take bool) (m *protocol.Message, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last = s.fatal != nil || s.ended && s.settled == s.received
+	final := s.fatal
+	last = final != nil || s.ended && s.settled == s.received
+	if last && final == nil {
+		final = s.parting
+	}
 	if s.settled == s.acked {
-		return s.fatal, last
+		return final, last
 	}
 	m = &protocol.Message{
 		Type: protocol.TypeAck, Level: protocol.LevelCommitted,
@@ -422,15 +427,14 @@ func (s *session) nextMessage(take bool) (m *protocol.Message, last bool) {
 		}
 		s.rejected = s.rejected[due:]
 	}
-	return m, last && s.fatal == nil
+	return m, last && final == nil
 }
 
-// stop ends the intake with a word to the producer; what was received is still committed and acknowledged.
-func (s *session) stop(ctx context.Context, m *protocol.Message) {
-	if s.id.Name != "" && s.out.Credit() > 0 {
-		if err := s.tell(ctx, m); err != nil {
-			s.p.log.Debug("tell a producer to stop", "stream", s.id.Name, "error", err)
-		}
+// stop ends the intake with a word to the producer, if it can have it at once: nobody who takes nothing may hold a drain up.
+// What was received is still committed and acknowledged.
+func (s *session) stop(m *protocol.Message) {
+	if s.id.Name != "" && !s.out.TrySend(rsocket.Payload{Data: m.Append(nil)}) {
+		s.p.log.Debug("a producer has no demand for the word that it is to stop", "stream", s.id.Name)
 	}
 	s.cancel()
 }
