@@ -65,7 +65,7 @@ func TestEveryField(t *testing.T) {
 		*s.Ingress.RSocket.Port, *s.Ingress.HTTP.Port, s.Schema.OnMismatch, *s.Schema.MaxColumns, s.Schema.SystemColumns,
 		s.Schema.Columns, s.Schema.OnUnknown, s.Transform, s.OnTransformError,
 		s.Flow.Memory.Value(), s.Flow.MaxEventBytes.Value(), *s.Flow.MaxConnections,
-		s.Sink.Delta.URI, s.Sink.Delta.PartitionBy, s.Sink.Delta.Compression,
+		s.Sink.Delta.URI, s.Sink.Delta.PartitionBy, s.Sink.Delta.Compression, s.Sink.Delta.Encodings,
 		*s.Sink.Delta.Batch.MaxRecords, s.Sink.Delta.Batch.MaxAge.Duration, s.Sink.Delta.Batch.MaxBytes.Value(),
 		*s.Observability.MetricsPort, pipelines[1].Spec.Sink.Delta.Storage,
 	}
@@ -91,7 +91,7 @@ func TestEveryField(t *testing.T) {
 		int64(3 << 29), int64(65536), int32(100),
 		"file:///data/clicks",
 		[]string{"country", "day"},
-		v1alpha1.CompressionSnappy,
+		v1alpha1.CompressionSnappy, v1alpha1.EncodingsV1,
 		int32(50000), 90 * time.Second, int64(128 << 20),
 		int32(0), &v1alpha1.StorageSpec{Endpoint: "http://minio.store:9000", Region: "eu-central-1", PathStyle: new(true), CredentialsSecret: "minio-keys"},
 	}

@@ -52,6 +52,9 @@ func SetDefaults(p *Pipeline) {
 	if d.Compression == "" {
 		d.Compression = CompressionZstd
 	}
+	if d.Encodings == "" {
+		d.Encodings = EncodingsV2
+	}
 }
 
 func setDefault[T any](field **T, value T) {

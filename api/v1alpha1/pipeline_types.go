@@ -305,6 +305,13 @@ type DeltaSink struct {
 	// +optional
 	// +default="Zstd"
 	Compression Compression `json:"compression,omitempty"`
+
+	// Encodings of values in data files: V2 (the default, smaller), or V1 for readers such as Spark before 3.4 that lack
+	// those of version 2 of Parquet. A table that the pipeline makes with V1 has the property delta.parquet.format.version
+	// = 1.0.0, which checkpoints and other writers follow.
+	// +optional
+	// +default="V2"
+	Encodings Encodings `json:"encodings,omitempty"`
 }
 
 // BatchSpec says when a batch is committed: when any one of its bounds is reached.
@@ -332,6 +339,17 @@ type BatchSpec struct {
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('64Ki')) >= 0 && quantity(string(self)).compareTo(quantity('16Gi')) <= 0",message="64Ki to 16Gi"
 	MaxBytes *resource.Quantity `json:"maxBytes,omitempty"`
 }
+
+// Encodings are encodings of values in data files.
+//
+// +kubebuilder:validation:Enum=V2;V1
+type Encodings string
+
+// The encodings.
+const (
+	EncodingsV2 Encodings = "V2"
+	EncodingsV1 Encodings = "V1"
+)
 
 // Compression is a compression of data files.
 //

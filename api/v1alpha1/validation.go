@@ -131,7 +131,8 @@ func validateSink(s *SinkSpec, at *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(batch.Child("maxAge"), age.String(), "must be from 1ms to 1h"))
 	}
 	errs = appendBad(errs, bytesBetween(d.Batch.MaxBytes, minBatchBytes, maxBatchBytes, batch.Child("maxBytes")))
-	return appendBad(errs, oneOf(d.Compression, at.Child("compression"), CompressionZstd, CompressionSnappy, CompressionNone))
+	errs = appendBad(errs, oneOf(d.Compression, at.Child("compression"), CompressionZstd, CompressionSnappy, CompressionNone))
+	return appendBad(errs, oneOf(d.Encodings, at.Child("encodings"), EncodingsV2, EncodingsV1))
 }
 
 // forbiddenInColumns are the characters that Spark refuses in the columns of tables without column mapping.

@@ -92,7 +92,7 @@ func newSettings(ctx context.Context, p *v1alpha1.Pipeline) (ingestor.Settings, 
 	}
 	s := ingestor.Settings{
 		Name: p.Name, Store: st, PartitionBy: sink.PartitionBy,
-		Parquet: parquet.WriterOptions{Codec: codecs[sink.Compression]},
+		Parquet: parquet.WriterOptions{Codec: codecs[sink.Compression], Encodings: encodings[sink.Encodings]},
 		Decode:  decodeOptions(p, hints),
 		Columns: columns, Transform: program,
 		Batch: batch.Settings{
@@ -124,6 +124,11 @@ var codecs = map[v1alpha1.Compression]parquet.Codec{
 	v1alpha1.CompressionZstd:   parquet.Zstd,
 	v1alpha1.CompressionSnappy: parquet.Snappy,
 	v1alpha1.CompressionNone:   parquet.Uncompressed,
+}
+
+var encodings = map[v1alpha1.Encodings]parquet.Encodings{
+	v1alpha1.EncodingsV2: parquet.EncodingsV2,
+	v1alpha1.EncodingsV1: parquet.EncodingsV1,
 }
 
 // openDoors opens the listeners that p asks for.

@@ -136,10 +136,14 @@ func (l *Local) create(ctx context.Context, s *schema.Type) error {
 
 // properties are those of a new table.
 func (s *Settings) properties() map[string]string {
-	if !s.ChangeFeed {
-		return nil
+	out := map[string]string{}
+	if s.ChangeFeed {
+		out["delta.enableChangeDataFeed"] = "true"
 	}
-	return map[string]string{"delta.enableChangeDataFeed": "true"}
+	if s.Parquet.Encodings == parquet.EncodingsV1 {
+		out["delta.parquet.format.version"] = "1.0.0"
+	}
+	return out
 }
 
 // withPartitions adds partition columns that the first records did not have, as strings.

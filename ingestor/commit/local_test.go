@@ -6,8 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/weir-dev/weir/delta"
 	"github.com/weir-dev/weir/delta/column"
+	"github.com/weir-dev/weir/delta/parquet"
 	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/delta/store"
 )
@@ -75,6 +78,31 @@ func TestTheFirstFilesMakeTheTable(t *testing.T) {
 	}
 	if got := second.Schema().String(); got != "struct<a:long,day:string,b:long>" {
 		t.Fatalf("schema %s", got)
+	}
+}
+
+// TestPropertiesOfANewTable: what a pipeline asks for that others have to know stands in the table.
+func TestPropertiesOfANewTable(t *testing.T) {
+	for _, set := range []Settings{{}, {ChangeFeed: true}, {Parquet: parquet.WriterOptions{Encodings: parquet.EncodingsV1}}} {
+		want := map[string]string{}
+		if set.ChangeFeed {
+			want["delta.enableChangeDataFeed"] = "true"
+		}
+		if set.Parquet.Encodings == parquet.EncodingsV1 {
+			want["delta.parquet.format.version"] = "1.0.0"
+		}
+		set.Store, set.Engine = store.NewMemory(), "weir/test"
+		l, err := NewLocal(t.Context(), set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		submit(t, l, write(t, l, batchOf("a", 1)))
+		if diff := cmp.Diff(want, l.table.Load().Snapshot().Metadata().Configuration); diff != "" {
+			t.Errorf("properties (-want +got):\n%s", diff)
+		}
+		if err := l.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
