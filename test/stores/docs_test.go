@@ -35,7 +35,7 @@ func TestDocs(t *testing.T) {
 		text = strings.ReplaceAll(text, at.page, at.here)
 	}
 	dir := t.TempDir()
-	weir, err := harness.Build(t.Context(), t.TempDir())
+	bin, err := weir()
 	must(t, err)
 	all, ran := fences.FindAllStringSubmatch(text, -1), 0
 	for i, b := range all {
@@ -46,7 +46,7 @@ func TestDocs(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, name), []byte(code), 0o600))
 		case language == "sh":
 			ran++
-			out := shell(t, dir, filepath.Dir(weir), code)
+			out := shell(t, dir, filepath.Dir(bin), code)
 			if i+1 < len(all) && all[i+1][1] == "text" {
 				if diff := cmp.Diff(all[i+1][2], out); diff != "" {
 					t.Errorf("block %d prints other than the page says (-page +now):\n%s", ran, diff)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/delta/store"
 	"github.com/weir-dev/weir/delta/store/backends"
+	"github.com/weir-dev/weir/test/harness"
 	"github.com/weir-dev/weir/test/peers"
 )
 
@@ -36,8 +38,23 @@ func TestMain(m *testing.M) {
 	minio.DefaultRetryUnit = time.Millisecond // that the client of S3 waits even after the only attempt it has
 	code := m.Run()
 	peers.RemoveBuilt()
+	if built != "" {
+		_ = os.RemoveAll(built) // a leftover in the temporary directory
+	}
 	os.Exit(code)
 }
+
+// built is where weir was built; empty: it was not.
+var built string
+
+// weir builds the program, once for all tests here.
+var weir = sync.OnceValues(func() (string, error) {
+	var err error
+	if built, err = os.MkdirTemp("", "weir-stores-"); err != nil {
+		return "", err
+	}
+	return harness.Build(context.Background(), built)
+})
 
 // write appends files to a table and prints each once its commit is acknowledged.
 func write(ctx context.Context, job []string) error {

@@ -21,7 +21,7 @@ func TestRun(t *testing.T) {
 	server.Setenv(t)
 	proxy := peers.NewProxy(t, server)
 	t.Setenv("AWS_ENDPOINT_URL", proxy.URL)
-	bin, err := harness.Build(t.Context(), t.TempDir())
+	bin, err := weir()
 	must(t, err)
 	uri := "s3://" + peers.Bucket + "/run"
 	w, err := harness.Run(t.Context(), bin, t.TempDir(), harness.Pipeline{Table: uri, Sink: "      batch: {maxRecords: 200, maxAge: 200ms}\n"})
