@@ -39,7 +39,7 @@ func (c *Config) resolve(env func(string) string) (*resolved, error) {
 	}
 	if r.key == "" && r.sas == "" && !r.anonymous {
 		if other := said["AccountName"]; other != "" && other != r.account {
-			return nil, fmt.Errorf("AZURE_STORAGE_CONNECTION_STRING is of the account %s, and the table is in %s", other, r.account)
+			return nil, fmt.Errorf("the AZURE_STORAGE_CONNECTION_STRING is of the account %s, and the table is in %s", other, r.account)
 		}
 		r.key, r.sas = said["AccountKey"], said["SharedAccessSignature"]
 	}
@@ -61,12 +61,12 @@ func parseConnection(s string) (map[string]string, error) {
 		}
 		name, value, ok := strings.Cut(part, "=")
 		if !ok {
-			return nil, errors.New("AZURE_STORAGE_CONNECTION_STRING is not of the form AccountName=...;AccountKey=...") // its value is secret
+			return nil, errors.New("not of the form AccountName=...;AccountKey=...: AZURE_STORAGE_CONNECTION_STRING") // its value is secret
 		}
 		said[name] = value
 	}
 	if len(said) > 0 && said["AccountName"] == "" && said["BlobEndpoint"] == "" {
-		return nil, errors.New("AZURE_STORAGE_CONNECTION_STRING has neither AccountName nor BlobEndpoint")
+		return nil, errors.New("neither AccountName nor BlobEndpoint in AZURE_STORAGE_CONNECTION_STRING")
 	}
 	return said, nil
 }

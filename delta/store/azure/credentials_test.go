@@ -65,7 +65,9 @@ func environment(t *testing.T, env, files map[string]string) {
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AZURE_") {
 			t.Setenv(name, "")
-			os.Unsetenv(name) // which is not the same to the client of Azure; Setenv brings it back
+			if err := os.Unsetenv(name); err != nil { // which is not the same to the client of Azure; Setenv brings it back
+				t.Fatal(err)
+			}
 		}
 	}
 	t.Setenv("HOME", dir)

@@ -241,7 +241,7 @@ func TestNoCredentials(t *testing.T) {
 		asked  int
 		says   string
 	}{
-		"refused":            {file, account(t), "oauth2.googleapis.com", issues("", func(*http.Request) error { return errors.New("Invalid JWT Signature.") }), store.Reject, 1, "Invalid JWT Signature."}, //nolint:staticcheck // Google's words
+		"refused":            {file, account(t), "oauth2.googleapis.com", issues("", func(*http.Request) error { return errors.New("invalid JWT signature") }), store.Reject, 1, "invalid JWT signature"},
 		"busy":               {file, account(t), "oauth2.googleapis.com", status(503), store.Retry, 2, "2 attempts failed, the last: get a token for GCS: "},
 		"throttled":          {file, account(t), "oauth2.googleapis.com", status(429), store.Retry, 2, "get a token for GCS: "},
 		"away":               {file, account(t), "oauth2.googleapis.com", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, store.Retry, 2, "EOF"},
