@@ -280,15 +280,18 @@ func (r *changeReader) version(ctx context.Context, st store.Store, v int64) boo
 
 func (r *changeReader) entry(ctx context.Context, e *entry) bool {
 	told := slices.ContainsFunc(e.actions, func(a action) bool { return a.Change != nil })
+	pairs := restated(e)
 	for i := range e.actions {
 		more := true
 		switch a := &e.actions[i]; {
 		case a.Change != nil:
 			more = r.file(ctx, e, &Add{Path: a.Change.Path, PartitionValues: a.Change.PartitionValues}, "")
 		case told:
+		case a.Add != nil && a.Add.DataChange && pairs[a.Add.Path] != nil:
+			more = r.marked(ctx, e, a.Add, pairs[a.Add.Path])
 		case a.Add != nil && a.Add.DataChange:
 			more = r.file(ctx, e, a.Add, ChangeInsert)
-		case a.Remove != nil && a.Remove.DataChange:
+		case a.Remove != nil && a.Remove.DataChange && pairs[a.Remove.Path] == nil:
 			more = r.file(ctx, e, &Add{Path: a.Remove.Path, PartitionValues: a.Remove.PartitionValues, DeletionVector: a.Remove.DeletionVector}, ChangeDelete)
 		}
 		if !more {
@@ -298,22 +301,79 @@ func (r *changeReader) entry(ctx context.Context, e *entry) bool {
 	return true
 }
 
+// restated are the files that a commit takes out and puts back in with another deletion vector, by path: Spark says so, without
+// change files, what it deletes from a table that has deletion vectors.
+func restated(e *entry) map[string]*Remove {
+	adds, out := map[string]bool{}, map[string]*Remove{}
+	for i := range e.actions {
+		if a := e.actions[i].Add; a != nil && a.DataChange {
+			adds[a.Path] = true
+		}
+	}
+	for i := range e.actions {
+		if rm := e.actions[i].Remove; rm != nil && rm.DataChange && adds[rm.Path] {
+			out[rm.Path] = rm
+		}
+	}
+	return out
+}
+
 // file yields the rows of a file, all of one change unless it is a change file.
 func (r *changeReader) file(ctx context.Context, e *entry, a *Add, change string) bool {
 	want := r.end.schema
 	if change == "" {
 		want = withChangeType(want)
 	}
+	return r.end.readFile(ctx, a, want, func(b *column.Batch, err error) bool { return r.tell(e, b, change, err) })
+}
+
+// marked yields the rows that the deletion vector of a takes out and that of before did not, and those that come back.
+func (r *changeReader) marked(ctx context.Context, e *entry, a *Add, before *Remove) bool {
+	was, err := r.deletedBefore(ctx, before)
+	if err != nil {
+		return r.tell(e, nil, "", err)
+	}
+	for b, err := range r.end.readStored(ctx, a, r.end.schema) {
+		if err != nil {
+			return r.tell(e, nil, "", err)
+		}
+		var gone, back []int
+		for row := range b.Rows {
+			switch at := b.first + int64(row); {
+			case b.deleted.has(at) && !was.has(at):
+				gone = append(gone, row)
+			case !b.deleted.has(at) && was.has(at):
+				back = append(back, row)
+			}
+		}
+		if len(gone) > 0 && !r.tell(e, b.Gather(gone), ChangeDelete, nil) || len(back) > 0 && !r.tell(e, b.Gather(back), ChangeInsert, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *changeReader) deletedBefore(ctx context.Context, before *Remove) (deletedRows, error) {
+	a := &Add{Path: before.Path, DeletionVector: before.DeletionVector}
+	reader, f, err := r.end.openFile(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = reader.Close() }() // only read
+	return loadDeletionVector(ctx, r.end.store, a, f.Rows())
+}
+
+// tell yields rows with the columns of the feed; change is empty if they have that of their kind. After an error it is false.
+func (r *changeReader) tell(e *entry, b *column.Batch, change string, err error) bool {
+	if err != nil {
+		r.yield(nil, fmt.Errorf("changes of version %d: %w", e.version, err))
+		return false
+	}
+	if change != "" {
+		b = labelled(b, change)
+	}
 	info := e.info()
 	at := info.Time().UnixMicro()
-	return r.end.readFile(ctx, a, want, func(b *column.Batch, err error) bool {
-		if err != nil {
-			return r.yield(nil, fmt.Errorf("changes of version %d: %w", e.version, err))
-		}
-		if change != "" {
-			b = labelled(b, change)
-		}
-		b = withConstant(b, CommitVersionColumn, &schema.Type{Kind: schema.Long}, func(v *column.Vector) { v.AppendInt64(e.version) })
-		return r.yield(withConstant(b, CommitTimestampColumn, &schema.Type{Kind: schema.Timestamp}, func(v *column.Vector) { v.AppendInt64(at) }), nil)
-	})
+	b = withConstant(b, CommitVersionColumn, &schema.Type{Kind: schema.Long}, func(v *column.Vector) { v.AppendInt64(e.version) })
+	return r.yield(withConstant(b, CommitTimestampColumn, &schema.Type{Kind: schema.Timestamp}, func(v *column.Vector) { v.AppendInt64(at) }), nil)
 }

@@ -1,9 +1,11 @@
 package delta_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -135,5 +137,50 @@ func TestChangeFeedRefuses(t *testing.T) {
 	}))
 	if _, ok := errors.AsType[*delta.InvalidTransactionError](err); !ok {
 		t.Errorf("an update that does not say what it changes: %v", err)
+	}
+}
+
+// TestChangesFromDeletionVectors: Spark writes no change files for what it deletes by deletion vectors; the changes are what
+// these say besides those before.
+func TestChangesFromDeletionVectors(t *testing.T) {
+	dir := t.TempDir()
+	s := structOf(field("id", schema.String), field("v", schema.String), field("p", schema.String))
+	table := create(t, localStore(t, dir), delta.CreateOptions{Schema: s})
+	must(t, table.EnableDeletionVectors(t.Context()))
+	must(t, table.EnableChangeFeed(t.Context()))
+	first := table.Snapshot().Version() + 1
+	write(t, table, keyed(s, [3]string{"a", "1", "x"}, [3]string{"b", "1", "x"}, [3]string{"c", "1", "y"}, [3]string{"d", "1", "x"}, [3]string{"e", "1", "x"}, [3]string{"f", "1", "x"}))
+	for _, id := range []string{"b", "e"} {
+		where, err := delta.ParsePredicate("id = '"+id+"'", s)
+		must(t, err)
+		_, err = table.Delete(t.Context(), delta.DeleteOptions{Where: where})
+		must(t, err)
+	}
+	_, err := table.Restore(t.Context(), first+1) // e comes back
+	must(t, err)
+	want := changesOf(t, table, first, first+2)
+	cut := 0
+	for v := first; v <= table.Snapshot().Version(); v++ {
+		name := filepath.Join(dir, "_delta_log", fmt.Sprintf("%020d.json", v))
+		entry, err := os.ReadFile(name)
+		must(t, err)
+		var kept []byte
+		for line := range bytes.Lines(entry) {
+			if bytes.HasPrefix(line, []byte(`{"cdc":`)) {
+				cut++
+				continue
+			}
+			kept = append(kept, line...)
+		}
+		must(t, os.WriteFile(name, kept, 0o600))
+	}
+	if cut < 2 {
+		t.Fatalf("%d change files are taken out of the log", cut)
+	}
+	if d := cmp.Diff(want, changesOf(t, table, first, first+2)); d != "" {
+		t.Errorf("changes (-by change files +by deletion vectors):\n%s", d)
+	}
+	if d := cmp.Diff([]string{fmt.Sprint(first+3) + " insert e=1 in x"}, changesOf(t, table, first+3, first+3)); d != "" {
+		t.Errorf("restoring (-want +got):\n%s", d)
 	}
 }
