@@ -166,6 +166,7 @@ func (a *attempt) opened(m *protocol.Message) error {
 		return err
 	}
 	s.stats.Epoch = l.epoch
+	l.welcome(a.conn)
 	l.attach(a)
 	return nil
 }

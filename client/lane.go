@@ -376,6 +376,16 @@ func (l *lane) giveUp(cause error) {
 	s.offer()
 }
 
+// welcome notes, with the stream's mutex held, that the pod takes a stream on c: what it said before, that it wants nothing
+// new, does not hold any more.
+func (l *lane) welcome(c link) {
+	if l.node == nil {
+		return
+	}
+	l.node.Revive(c.Conn)
+	l.leaving = l.node.State() == balancer.Draining
+}
+
 // leave has the lane take nothing more, or go on, with the stream's mutex held.
 func (l *lane) leave(leaving bool) {
 	if l.leaving == leaving {

@@ -93,6 +93,39 @@ func TestPodDrains(t *testing.T) {
 	})
 }
 
+// A pod that refuses streams for a while, as one whose schema registry does not answer, gets its share again afterwards.
+func TestPodRefusesForAWhile(t *testing.T) {
+	inCluster(t, []string{"a", "b"}, func(t *testing.T, c *cluster) {
+		a, b := c.pods["a"], c.pods["b"]
+		refuse := func(p *pod, on bool) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.refus = on
+		}
+		refuse(b, true)
+		cl, s := c.client(Options{}, StreamOptions{})
+		produce(t, s, 1, 30_000)
+		refuse(b, false)
+		produce(t, s, 30_001, 60_000)
+		if got := shares(s); len(got) != 2 || got[1] < 5000 {
+			t.Errorf("shares %v", got)
+		}
+		a.kill()
+		produce(t, s, 60_001, 70_000)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := s.Flush(ctx); err != nil {
+			t.Errorf("the pod that is left takes nothing: %v", err)
+		}
+		if rest, err := s.Close(ctx); err != nil {
+			t.Errorf("%d payloads, %v", len(rest), err)
+		}
+		if err := cl.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // New pods get their share within seconds.
 func TestPodsJoin(t *testing.T) {
 	inCluster(t, []string{"a"}, func(t *testing.T, c *cluster) {
