@@ -189,12 +189,12 @@ func (a *attempt) serve(ctx context.Context) error {
 	err := a.receive(ctx)
 	cancel(nil)
 	a.dry()
+	a.in.Cancel() // also for sending, whose last frame waits for room and for no context
 	<-sending
 	a.l.detach()
 	if time.Since(began) > a.l.s.c.o.MaxBackoff {
 		a.l.retry.progress()
 	}
-	a.in.Cancel()
 	a.conn.release(a.retire)
 	return err
 }

@@ -155,6 +155,7 @@ func (l *lane) draw(run []rsocket.Payload, credit int) []rsocket.Payload {
 	before := l.win.wired
 	run = s.buf.take(&l.win, run, min(credit, runLength, again+part))
 	if len(run) == 0 {
+		l.undo(credit)
 		return run
 	}
 	if l.pick != nil {
@@ -207,6 +208,16 @@ func (l *lane) spend(n int) {
 	l.quota -= n
 	l.s.promised -= n
 	l.waive(min(l.quota, l.s.promised-l.s.buf.waiting()))
+}
+
+// undo gives back, with mu held, what of the quota was dropped by the overflow policy before the lane could take it. Otherwise
+// the next payloads would count as promised to a lane that waits to be told of them.
+func (l *lane) undo(credit int) {
+	if l.pick == nil || l.quota == 0 {
+		return
+	}
+	l.waive(min(l.quota, l.s.promised-l.s.buf.waiting()))
+	l.accept(credit)
 }
 
 // waive gives n of the quota back, with mu held.
@@ -288,16 +299,17 @@ func (l *lane) flushed(ctx context.Context) error {
 	}
 }
 
-// awaitWork waits, without an attempt, until there is something to send. It returns false when the lane ends instead.
-func (l *lane) awaitWork() bool {
+// awaitWork waits, without an attempt, until there is something to send. There is no work when the lane ends instead; idle
+// says that it had to wait.
+func (l *lane) awaitWork() (work, idle bool) {
 	s := l.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for l.ctx.Err() == nil && !s.over() {
 		if !l.leaving && (l.win.flight.n > 0 || s.buf.waiting() > 0) {
-			return true
+			return true, idle
 		}
-		l.parked = true
+		idle, l.parked = true, true
 		s.parked++
 		s.mu.Unlock()
 		select {
@@ -308,7 +320,7 @@ func (l *lane) awaitWork() bool {
 		l.parked = false
 		s.parked--
 	}
-	return false
+	return false, idle
 }
 
 // fatal says whether cause ends the whole stream. A pod that does not know the lane, or knows another, is no reason while

@@ -94,7 +94,11 @@ func (s *Stream) follow() {
 		case <-s.followed:
 		case <-s.ctx.Done():
 		}
-		if s.ctx.Err() != nil || s.finished() {
+		if s.finished() {
+			return
+		}
+		if s.ctx.Err() != nil {
+			s.fail(context.Cause(s.ctx)) // there may be no lane to say so
 			return
 		}
 	}

@@ -216,6 +216,37 @@ func TestCloseReturnsTheRest(t *testing.T) {
 	})
 }
 
+// What was promised to a lane and dropped before the lane could take it does not count against the next payloads.
+func TestDroppedPayloadsAreNotPromised(t *testing.T) {
+	inCluster(t, []string{"a"}, func(t *testing.T, c *cluster) {
+		cl, s := c.client(Options{}, StreamOptions{Overflow: DropOldest})
+		synctest.Wait()
+		s.mu.Lock()
+		s.push([]byte("0"))
+		s.offer() // wakes the lane, which waits for the lock
+		if _, ok := s.buf.dropOldest(); !ok {
+			t.Error("nothing to drop")
+		}
+		s.stats.Sent-- // as if it had never been
+		s.mu.Unlock()
+		synctest.Wait()
+		if _, err := s.Send(t.Context(), []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := s.Flush(ctx); err != nil {
+			t.Errorf("the next payload stays in the buffer: %v", err)
+		}
+		if rest, err := s.Close(ctx); err != nil {
+			t.Errorf("%d payloads, %v", len(rest), err)
+		}
+		if err := cl.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // The buffer is one for all pods.
 func TestBufferIsBoundedAcrossPods(t *testing.T) {
 	inCluster(t, []string{"a", "b", "c"}, func(t *testing.T, c *cluster) {

@@ -100,8 +100,14 @@ func (l *lane) over(cause error) bool {
 // rest waits before the next attempt. After a regular end it first waits for something to send. It returns an error if the
 // stream has to give up.
 func (l *lane) rest(cause error) error {
-	if errors.Is(cause, errEnded) && !l.awaitWork() {
-		return nil // run finds out why
+	if errors.Is(cause, errEnded) {
+		work, idle := l.awaitWork()
+		if !work {
+			return nil // run finds out why
+		}
+		if idle {
+			l.retry.progress() // nothing was tried meanwhile, so nothing has failed
+		}
 	}
 	o, now := &l.s.c.o, time.Now()
 	wait := l.retry.next(now, o.MinBackoff, o.MaxBackoff, rand.N[time.Duration])

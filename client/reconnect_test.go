@@ -390,3 +390,29 @@ func TestStreamsShareAConnection(t *testing.T) {
 		}
 	})
 }
+
+// TestIdleTimeIsNoFailure: a lane whose stream was ended by the server, and then had nothing to send for longer than GiveUpAfter,
+// has not tried in vain for so long.
+func TestIdleTimeIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, err := Options{GiveUpAfter: time.Minute}.withDefaults(randomID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newStream(&Client{o: o}, StreamOptions{Buffer: Buffer{Records: 1, Bytes: 100}})
+		l := newLane(s, nil, "s")
+		s.lanes = []*lane{l}
+		if err := l.rest(errors.New("refused")); err != nil { // a first failure
+			t.Fatal(err)
+		}
+		go func() {
+			time.Sleep(time.Hour) //nolint:forbidigo // fake time
+			if _, err := s.Send(t.Context(), []byte("x")); err != nil {
+				t.Error(err)
+			}
+		}()
+		if err := l.rest(errEnded); err != nil {
+			t.Error(err)
+		}
+	})
+}

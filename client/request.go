@@ -53,10 +53,12 @@ func (c *Client) ask(ctx context.Context, data []byte) (rsocket.Payload, error) 
 	}
 }
 
-// use is a connection for one request. done gives it back, with what became of the request.
+// use is a connection for one request. done gives it back, with what became of the request; over does for what has no answer
+// of which the time would say anything.
 type use struct {
 	*rsocket.Conn
 	done func(err error)
+	over func()
 }
 
 // acquire returns a connection for one request: the only one, or that of a pod that is picked.
@@ -66,7 +68,8 @@ func (c *Client) acquire(ctx context.Context) (use, error) {
 		if err != nil {
 			return use{}, err
 		}
-		return use{s.Conn, func(error) { c.conns.release(s, false) }}, nil
+		over := func() { c.conns.release(s, false) }
+		return use{s.Conn, func(error) { over() }, over}, nil
 	}
 	n, conn, err := c.pool.Pick(ctx)
 	if err != nil {
@@ -82,7 +85,7 @@ func (c *Client) acquire(ctx context.Context) (use, error) {
 		} else {
 			n.Load.Observe(now-began, now)
 		}
-	}}, nil
+	}, func() { n.Load.End(1) }}, nil
 }
 
 // FireAndForget sends one payload without an answer. nil means that it was handed to the connection, no more; while the
@@ -114,7 +117,7 @@ func (c *Client) Status(ctx context.Context) iter.Seq2[Status, error] {
 			return
 		}
 		err = watchStatus(ctx, conn.Conn, c.routes.status, yield)
-		conn.done(err)
+		conn.over()
 		if err != nil {
 			yield(Status{}, fmt.Errorf("status: %w", err))
 		}
