@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -25,7 +26,7 @@ import (
 // Bounds of a curve.
 const (
 	maxZOrderColumns = 8
-	zOrderSample     = 16 << 10 // values of each column
+	zOrderSample     = 16 << 10 // rows
 	maxRankBits      = 10
 )
 
@@ -72,20 +73,36 @@ func sortable(k schema.Kind) bool {
 
 func (c *curve) schema() *schema.Type { return &schema.Type{Kind: schema.Struct, Fields: c.columns} }
 
-// learn sets the bounds from samples of each column's values.
-func (c *curve) learn(samples []*reservoir) {
+// learn sets the bounds from a sample of rows.
+func (c *curve) learn(sample *reservoir) {
 	ranks := 1 << c.bits
-	for i, r := range samples {
-		slices.SortFunc(r.values, func(a, b []byte) int { return strings.Compare(string(a), string(b)) })
+	for i := range c.columns {
+		values := make([]string, 0, len(sample.rows))
+		for _, row := range sample.rows {
+			if row[i] != nil {
+				values = append(values, string(row[i]))
+			}
+		}
+		slices.Sort(values)
 		bounds := make([][]byte, 0, ranks)
 		for k := 1; k < ranks; k++ {
-			at := k * len(r.values) / ranks
-			if at < len(r.values) && (len(bounds) == 0 || string(bounds[len(bounds)-1]) != string(r.values[at])) {
-				bounds = append(bounds, r.values[at])
+			at := k * len(values) / ranks
+			if at < len(values) && (len(bounds) == 0 || string(bounds[len(bounds)-1]) != values[at]) {
+				bounds = append(bounds, []byte(values[at]))
 			}
 		}
 		c.bounds[i] = newLadder(bounds)
 	}
+}
+
+// place is where a row of a sample is on the curve.
+func (c *curve) place(row [][]byte) (place uint64) {
+	for i, value := range row {
+		if value != nil {
+			place |= spread(c.bounds[i].rank(value), len(c.columns), len(c.columns)-1-i)
+		}
+	}
+	return place
 }
 
 // ladder is the ascending bounds of a column's ranks: a value's rank is the number of bounds at or below it.
@@ -196,27 +213,35 @@ func appendSortableFloat(dst []byte, x float64) []byte {
 	return binary.BigEndian.AppendUint64(dst, bits)
 }
 
-// reservoir is a sample of a stream of values, each as likely as the others (Vitter 1985, algorithm R).
+// reservoir is a sample of a stream of rows, each as likely as the others (Vitter 1985, algorithm R).
 type reservoir struct {
-	values [][]byte
-	seen   int
-	rand   *rand.Rand
+	columns []schema.Field
+	rows    [][][]byte // of each row the sortable values of the columns, nil for null
+	seen    int
+	rand    *rand.Rand
 }
 
-func (r *reservoir) add(v *column.Vector) {
-	var value []byte
-	for p := range v.Present() {
+func (r *reservoir) add(b *column.Batch) {
+	vectors, at := make([]*column.Vector, len(r.columns)), make([][]int32, len(r.columns))
+	for i, c := range r.columns {
+		vectors[i] = find(b, c.Name)
+		at[i] = vectors[i].Positions(nil)
+	}
+	for row := range b.Rows {
 		r.seen++
-		at := len(r.values)
-		if at == zOrderSample {
-			if at = r.rand.IntN(r.seen); at >= zOrderSample {
-				continue
-			}
-		} else {
-			r.values = append(r.values, nil)
+		to := len(r.rows)
+		if to < zOrderSample {
+			r.rows = append(r.rows, make([][]byte, len(r.columns)))
+		} else if to = r.rand.IntN(r.seen); to >= zOrderSample {
+			continue
 		}
-		value = appendSortable(value[:0], v, p)
-		r.values[at] = append(r.values[at][:0], value...)
+		for i, v := range vectors {
+			if p := at[i][row]; p >= 0 {
+				r.rows[to][i] = appendSortable([]byte{}, v, int(p)) // an empty text is no null
+			} else {
+				r.rows[to][i] = nil
+			}
+		}
 	}
 }
 
@@ -283,6 +308,7 @@ type zSorter struct {
 	options OptimizeOptions
 	tag     string
 
+	rows        *reservoir
 	rowsPerFile int
 	file        *dataFile // that is being written; nil: none
 	room        int       // rows that it has yet to get
@@ -290,37 +316,37 @@ type zSorter struct {
 
 // sample learns the curve from the rows.
 func (z *zSorter) sample(ctx context.Context) error {
-	samples := make([]*reservoir, len(z.curve.columns))
-	for i := range samples {
-		samples[i] = &reservoir{rand: rand.New(rand.NewPCG(1, uint64(i)))} // the same files make the same curve
-	}
-	err := z.each(ctx, z.curve.schema(), func(rows *column.Batch) error {
-		for i := range z.curve.columns {
-			samples[i].add(find(rows, z.curve.columns[i].Name))
-		}
+	z.rows = &reservoir{columns: z.curve.columns, rand: rand.New(rand.NewPCG(1, 1))} // the same files make the same curve
+	err := z.each(ctx, z.curve.schema(), func(b *column.Batch) error {
+		z.rows.add(b)
 		return nil
 	})
-	z.curve.learn(samples)
+	z.curve.learn(z.rows)
 	return err
 }
 
-// each reads the files one after the other.
+// each reads the files one after the other, a batch ahead.
 func (z *zSorter) each(ctx context.Context, want *schema.Type, do func(*column.Batch) error) error {
-	for _, a := range z.files {
-		var failed error
-		z.snap.readFile(ctx, a, want, func(rows *column.Batch, err error) bool {
-			if err == nil && rows.Rows > 0 {
-				err = do(rows)
-			}
-			if err == nil {
-				err = z.options.Pause(ctx)
-			}
-			failed = err
-			return err == nil
-		})
-		if failed != nil {
-			return failed
+	for rows, err := range ahead(z.batches(ctx, want)) {
+		if err == nil && rows.Rows > 0 {
+			err = do(rows)
+		}
+		if err == nil {
+			err = z.options.Pause(ctx)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (z *zSorter) batches(ctx context.Context, want *schema.Type) iter.Seq2[*column.Batch, error] {
+	return func(yield func(*column.Batch, error) bool) {
+		for _, a := range z.files {
+			if !z.snap.readFile(ctx, a, want, yield) {
+				return
+			}
+		}
+	}
 }

@@ -47,33 +47,26 @@ func (z *zSorter) stored() *schema.Type {
 // zBuckets is into how many equal parts of the curve rows are counted to find the slices.
 const zBuckets = 1 << 12
 
-// plan returns the ascending places on the curve at which a slice begins; none if there are no rows.
+// plan returns the ascending places on the curve at which a slice begins, by the sample; none if there are no rows.
 func (z *zSorter) plan(ctx context.Context) ([]uint64, error) {
+	if z.rows.seen == 0 {
+		return nil, nil
+	}
 	shift := max(0, z.curve.bits*len(z.curve.columns)-12)
-	var rows [zBuckets]int64
-	var total int64
-	var keys []uint64
-	err := z.each(ctx, z.curve.schema(), func(b *column.Batch) error {
-		keys = z.curve.keys(keys[:0], b)
-		for _, k := range keys {
-			rows[k>>shift]++
-		}
-		total += int64(b.Rows)
-		return nil
-	})
-	if err != nil || total == 0 {
-		return nil, err
+	var rows [zBuckets]int
+	for _, row := range z.rows.rows {
+		rows[z.curve.place(row)>>shift]++
 	}
 	files := max(1, (z.files.size()+z.options.TargetSize/2)/z.options.TargetSize)
-	z.rowsPerFile = int((total + files - 1) / files)
+	z.rowsPerFile = int((int64(z.rows.seen) + files - 1) / files)
 	perRow, err := z.rowBytes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	fits := max(1, z.options.Memory/3/perRow) // rows as read, gathered and as they leave
-	cuts, held := []uint64{0}, int64(0)
+	cuts, held := []uint64{0}, 0
 	for i, n := range rows {
-		if held > 0 && held+n > fits {
+		if held > 0 && int64(held+n)*int64(z.rows.seen)/int64(len(z.rows.rows)) > fits {
 			cuts, held = append(cuts, uint64(i)<<shift), 0
 		}
 		held += n
@@ -112,6 +105,9 @@ func (z *zSorter) sortAll(ctx context.Context) error {
 	err := z.each(ctx, z.stored(), func(b *column.Batch) error {
 		p.places = z.curve.keys(p.places, b)
 		p.rows.AppendBatch(b)
+		if p.rows.Rows == b.Rows { // the first
+			p.rows.Reserve(z.rows.seen)
+		}
 		return nil
 	})
 	if err != nil {
@@ -298,6 +294,9 @@ func (s *spill) read(ctx context.Context, all *schema.Type) (placed, error) {
 			p.places = append(p.places, uint64(k))
 		}
 		p.rows.AppendBatch(&column.Batch{Schema: rows, Columns: b.Columns[:n:n], Rows: b.Rows})
+		if p.rows.Rows == b.Rows { // the first
+			p.rows.Reserve(int(info.Rows))
+		}
 	}
 	return p, nil
 }

@@ -1,6 +1,10 @@
 package column
 
-import "github.com/weir-dev/weir/delta/schema"
+import (
+	"slices"
+
+	"github.com/weir-dev/weir/delta/schema"
+)
 
 // AppendBatch appends the rows of src, whose columns are of the same types, to b. Both must be sealed; b stays so. No
 // column of b may grow beyond 2 GiB of variable-length data.
@@ -52,4 +56,35 @@ func (v *Vector) appendOffsets(src *Vector) {
 	for _, end := range src.Offsets[1:] {
 		v.Offsets = append(v.Offsets, base+end)
 	}
+}
+
+// Reserve makes room for so many rows in all, if they are like those that b holds: then appending them moves little. The
+// batch must be sealed and not empty.
+func (b *Batch) Reserve(rows int) {
+	for _, c := range b.Columns {
+		c.reserve(float64(rows) / float64(b.Rows))
+	}
+}
+
+func (v *Vector) reserve(times float64) {
+	v.Valid = reserve(v.Valid, times)
+	v.Bools = reserve(v.Bools, times)
+	v.Int32s = reserve(v.Int32s, times)
+	v.Int64s = reserve(v.Int64s, times)
+	v.Float32s = reserve(v.Float32s, times)
+	v.Float64s = reserve(v.Float64s, times)
+	v.Data = reserve(v.Data, times)
+	v.Offsets = reserve(v.Offsets, times)
+	for _, c := range v.Children {
+		c.reserve(times)
+	}
+}
+
+// reserve grows the capacity of s to so many times its length, and a little.
+func reserve[T any](s []T, times float64) []T {
+	more := int(float64(len(s))*(times-1)*1.05) + 1
+	if len(s) == 0 || more < 0 {
+		return s
+	}
+	return slices.Grow(s, more)
 }

@@ -191,3 +191,37 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 }
+
+// TestReserve: room for rows changes none, and appending as many of the kind of the first moves nothing.
+func TestReserve(t *testing.T) {
+	s := &schema.Type{Kind: schema.Struct, Fields: []schema.Field{
+		{Name: "n", Nullable: true, Type: &schema.Type{Kind: schema.Long}},
+		{Name: "s", Nullable: true, Type: &schema.Type{Kind: schema.String}},
+	}}
+	build := func() *column.Batch {
+		b := column.NewBatch(s)
+		for i := range 100 {
+			b.Columns[0].AppendInt64(int64(i))
+			b.Columns[1].AppendString("some text")
+		}
+		b.Seal(100)
+		return b
+	}
+	b := build()
+	b.Reserve(1000)
+	before := [2]int{cap(b.Columns[0].Int64s), cap(b.Columns[1].Data)}
+	for range 9 {
+		b.AppendBatch(build())
+	}
+	if after := [2]int{cap(b.Columns[0].Int64s), cap(b.Columns[1].Data)}; after != before {
+		t.Errorf("capacities grew from %v to %v", before, after)
+	}
+	if d := cmp.Diff(build().Row(42), b.Row(942)); b.Rows != 1000 || d != "" {
+		t.Errorf("%d rows; row 942 (-want +got):\n%s", b.Rows, d)
+	}
+	few := build()
+	few.Reserve(10) // less than there is
+	if few.Rows != 100 || few.Columns[0].Int64s[99] != 99 {
+		t.Error("rows were lost")
+	}
+}

@@ -1,6 +1,8 @@
 package column
 
 import (
+	"slices"
+
 	"github.com/weir-dev/weir/delta/schema"
 )
 
@@ -116,6 +118,7 @@ func (v *Vector) gatherLists(src *Vector, values []int) {
 // Positions returns for each slot the index of its value among the valid ones, -1 for a null; it appends to dst.
 func (v *Vector) Positions(dst []int32) []int32 {
 	next := int32(0)
+	dst = slices.Grow(dst, v.Len)
 	for i := range v.Len {
 		if v.Valid != nil && v.Valid[i] == 0 {
 			dst = append(dst, -1)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -164,7 +165,8 @@ func deltaBlock(dst []int64, b []byte, limit int) (_ []int64, rest []byte, err e
 	case total == 0:
 		return dst, r.b, nil
 	}
-	dst = append(dst, last)
+	const trusted = 1 << 15 // values that a few bytes may claim
+	dst = append(slices.Grow(dst, int(min(total, trusted))), last)
 	for left := int(total) - 1; left > 0; {
 		least := r.int()
 		if uint64(len(r.b)) < minis {
@@ -255,6 +257,7 @@ func (v *values) deltaLengths(t physType, b []byte, limit int) error {
 		return err
 	}
 	v.data = rest
+	v.start, v.end = slices.Grow(v.start, len(lengths)), slices.Grow(v.end, len(lengths))
 	at := int64(0)
 	for _, n := range lengths {
 		if n < 0 || n > int64(len(rest))-at {
