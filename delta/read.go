@@ -160,6 +160,9 @@ func (s *Snapshot) plan(want *schema.Type, file *parquet.File) (*readPlan, error
 			return nil, err
 		}
 	}
+	if i := want.Index(ChangeTypeColumn); p.mapped && i >= 0 && s.schema.Index(ChangeTypeColumn) < 0 {
+		stored.Fields[i].Name = ChangeTypeColumn // of change files, not of the table: it has no other name
+	}
 	for i, f := range want.Fields {
 		if slices.Contains(s.metadata.PartitionColumns, f.Name) {
 			p.from[i], p.name[i] = -1, logged.Fields[i].Name

@@ -35,7 +35,7 @@ import scala.jdk.javaapi.CollectionConverters;
 
 /**
  * Spark with Delta Lake that does to tables what each line of stdin says, a JSON object, and answers with a line: the
- * version, schema and rows of the table then, or an error. The commands are those of ../python/delta_peer.py.
+ * version, schema and rows of the table then, or an error. The commands are those of ../python/delta_peer.py, and "changes".
  *
  * <p>A row is a JSON object: a float is the bits of its double ("NaN" for every NaN), a decimal a string, bytes are hex, a
  * date is days, a timestamp microseconds since 1970, a map {"$map": [[key, value], ...]}.
@@ -92,6 +92,9 @@ public final class SparkPeer {
   private ObjectNode answer(JsonNode command) {
     try {
       String path = command.path("path").asText();
+      if (command.path("op").asText().equals("changes")) {
+        return changes(command, path);
+      }
       run(command, path);
       return command.path("op").asText().equals("sql") && path.isEmpty()
           ? JSON.createObjectNode()
@@ -241,6 +244,24 @@ public final class SparkPeer {
     for (Row row : table.collectAsList()) {
       rows.add(object(row));
     }
+    return answer;
+  }
+
+  /** What readChangeFeed says of the versions from "from" to "to", in place of the rows. */
+  private ObjectNode changes(JsonNode command, String path) {
+    Dataset<Row> feed =
+        spark
+            .read()
+            .format("delta")
+            .option("readChangeFeed", "true")
+            .option("startingVersion", command.get("from").asLong())
+            .option("endingVersion", command.get("to").asLong())
+            .load(path);
+    ObjectNode answer = JSON.createObjectNode();
+    answer.put("version", command.get("to").asLong());
+    answer.put("schema", feed.schema().json());
+    ArrayNode rows = answer.putArray("rows");
+    feed.collectAsList().forEach(row -> rows.add(object(row)));
     return answer;
   }
 
