@@ -7,6 +7,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/event"
@@ -142,6 +148,56 @@ func BenchmarkDecode(b *testing.B) {
 			stop()
 		})
 	}
+}
+
+// BenchmarkProtobuf decodes readings of a sensor, as the flat shape of test/bench/decode has them: 20 fields, 750 bytes, seven of
+// ten text.
+func BenchmarkProtobuf(b *testing.B) {
+	p, md := protobufOf(b, `syntax = "proto3"; package t; import "google/protobuf/timestamp.proto"; message M {
+		string event_id = 1; string device = 2; string site = 3; string line = 4; google.protobuf.Timestamp ts = 5; int64 seq = 6; double temperature = 7;
+		double humidity = 8; double pressure = 9; double voltage = 10; int64 rpm = 11; int64 errors = 12; bool ok = 13; bool maintenance = 14;
+		string firmware = 15; string city = 16; double latitude = 17; double longitude = 18; string operator = 19; string note = 20; }`, "t.M")
+	r := rand.New(rand.NewPCG(1, 2))
+	lengths := map[string]int{"event_id": 25, "device": 12, "site": 8, "line": 6, "firmware": 8, "city": 8, "operator": 12, "note": 540}
+	var many []byte
+	const records = 128
+	for i := range records {
+		m := dynamicpb.NewMessage(md)
+		for k := range md.Fields().Len() {
+			f := md.Fields().Get(k)
+			switch f.Kind() {
+			case protoreflect.StringKind:
+				m.Set(f, protoreflect.ValueOfString(word(r, lengths[string(f.Name())])))
+			case protoreflect.DoubleKind:
+				m.Set(f, protoreflect.ValueOfFloat64(r.Float64()))
+			case protoreflect.Int64Kind:
+				m.Set(f, protoreflect.ValueOfInt64(r.Int64N(12000)))
+			case protoreflect.BoolKind:
+				m.Set(f, protoreflect.ValueOfBool(r.IntN(2) == 0))
+			default:
+				m.Set(f, protoreflect.ValueOfMessage(timestamppb.New(time.Unix(1_795_536_000+int64(i), 123_456_000)).ProtoReflect()))
+			}
+		}
+		many = protowire.AppendBytes(many, marshal(b, m))
+	}
+	d := decode.NewDecoder(decode.NewSchema(nil, decode.Options{Protobuf: p}))
+	appendAll := func(n int) {
+		for range n {
+			if _, rejects := d.Append(event.ProtobufMany, many, decode.System{}, nil); len(rejects) > 0 {
+				b.Fatal(rejects[0].Reason)
+			}
+			if d.Rows() >= batchRows {
+				d.Recycle(d.Take())
+			}
+		}
+	}
+	appendAll(3 * batchRows / records)
+	b.SetBytes(int64(len(many) / records))
+	b.ReportAllocs()
+	b.ResetTimer()
+	stop := reportCPU(b)
+	appendAll(b.N/records + 1)
+	stop()
 }
 
 func BenchmarkEncodingJSON(b *testing.B) {
