@@ -86,6 +86,12 @@ func (v *Vector) AppendBytes(x []byte) {
 	v.closeBytes()
 }
 
+// AppendedBytes appends the n bytes that the caller has written behind Data, into its capacity, to a String or Binary vector.
+func (v *Vector) AppendedBytes(n int) {
+	v.Data = v.Data[:len(v.Data)+n]
+	v.closeBytes()
+}
+
 // AppendString is AppendBytes for a string.
 func (v *Vector) AppendString(x string) {
 	v.Data = append(v.Data, x...)

@@ -374,11 +374,10 @@ func (d *Decoder) avroInteger(b []byte, i, next int, x int64, s *avroStep, v *co
 func (d *Decoder) avroBytes(b []byte, i, from, end int, s *avroStep, v *column.Vector, depth int) int {
 	switch s.typ.kind {
 	case avroString:
-		if !validText(b[from:end]) {
+		if !appendText(v, b, from, end-from) {
 			d.avroAt(s, depth)
 			return d.fail(from+invalidAt(b[from:end]), "text that is not valid UTF-8", "send text as UTF-8, other bytes in a field of type bytes")
 		}
-		v.AppendBytes(b[from:end])
 	case avroUUID:
 		v.Data = appendUUID(v.Data, b[from:end])
 		v.AppendBytes(nil) // closes the value

@@ -11,6 +11,9 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"github.com/weir-dev/weir/delta/column"
+	"github.com/weir-dev/weir/delta/schema"
 )
 
 // TestFoldIsCoarse checks that names which any reader takes for one fold to one: those that match when lower-cased, and
@@ -211,6 +214,38 @@ func TestCopyText(t *testing.T) {
 				}
 				if string(dst[:count]) != string(src[:count]) || !slices.Equal(dst[len(src):], make([]byte, 8)) {
 					t.Fatalf("blocks %t, %#x at %d: copied %q", blocks, c, at, dst)
+				}
+			}
+		}
+	}
+}
+
+// TestAppendText has texts of every length around that of short ones, with each kind of byte at each place in them and just
+// behind them, where it does not count, and in columns with and without room.
+func TestAppendText(t *testing.T) {
+	plain := []byte(strings.Repeat("the quick brown fox ~!#[]^`{|}", 3))
+	for n := range 2*shortText + 2 {
+		for at := 0; at <= n; at++ {
+			for _, c := range []string{"x", "\x00", "\x7f", "\x80", "\xff", "é", "日"} {
+				b := slices.Concat(plain[:3+at], []byte(c), plain[3+at:])
+				for _, room := range []int{0, shortText - 1, 200} {
+					v := column.New(&schema.Type{Kind: schema.String})
+					v.Data = append(make([]byte, 0, 5+room), "first"...)
+					v.Offsets = append(v.Offsets, 5)
+					v.Len = 1
+					want := utf8.Valid(b[3 : 3+n])
+					if got := appendText(v, b[:min(len(b), 3+n+room)], 3, n); got != want {
+						t.Fatalf("%q at %d of %d: %t", c, at, n, got)
+					}
+					if !want {
+						if v.Len != 1 || string(v.Data) != "first" {
+							t.Fatalf("%q at %d of %d: it is there", c, at, n)
+						}
+						continue
+					}
+					if got := string(v.Data); v.Len != 2 || got != "first"+string(b[3:3+n]) || int(v.Offsets[2]) != 5+n {
+						t.Fatalf("%q at %d of %d: got %q", c, at, n, got)
+					}
 				}
 			}
 		}

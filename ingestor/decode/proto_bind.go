@@ -1,6 +1,9 @@
 package decode
 
 import (
+	"encoding/binary"
+	"slices"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -47,7 +50,8 @@ type protoPlan struct {
 	bits    uint64       // of the fields that must be seen for the end of the message not to matter; never all without them
 	atEnd   []*protoStep // steps with something to do once the message has ended
 	obj     *object
-	fixed   int // bytes that a message takes in the columns even if it is empty
+	first   *protoStep // of the lowest number
+	fixed   int        // bytes that a message takes in the columns even if it is empty
 }
 
 // denseNumbers bounds the table of steps by number.
@@ -78,10 +82,12 @@ type protoStep struct {
 	group   []*protoStep // the other members of the oneof
 	bit     uint64       // in protoPlan.bits
 	hot     bool         // hotValue reads it
-	single  bool         // protoPart reads it
-	first   int          // of such a value, where its first part stands
-	parts   []byte       // what all parts hold, once there is a second one
-	plan    *protoPlan   // that this is a step of
+	tag     protoTagBytes
+	next    *protoStep // of the field with the next higher number, which serializers write next; nil for none
+	single  bool       // protoPart reads it
+	first   int        // of such a value, where its first part stands
+	parts   []byte     // what all parts hold, once there is a second one
+	plan    *protoPlan // that this is a step of
 }
 
 // bindProto plans how messages of type m are read into the members of o.
@@ -118,6 +124,7 @@ func bindProto(m *protoMessage, o *object) *protoPlan {
 			p.fixed++
 		}
 	}
+	p.chain()
 	for _, oneof := range m.oneofs {
 		for _, f := range oneof {
 			s := &p.steps[f.at]
@@ -129,6 +136,45 @@ func bindProto(m *protoMessage, o *object) *protoPlan {
 		}
 	}
 	return p
+}
+
+// protoTagBytes is a tag of one or two bytes as it is on the wire, the first byte lowest; mask is 0 for longer ones.
+type protoTagBytes struct {
+	value, mask uint16
+	size        uint8
+}
+
+// is says whether b[i:] begins with the tag.
+func (t *protoTagBytes) is(b []byte, i int) bool {
+	return len(b)-i >= 2 && binary.LittleEndian.Uint16(b[i:])&t.mask == t.value
+}
+
+func tagBytes(num protoreflect.FieldNumber, wire protowire.Type) protoTagBytes {
+	b := protowire.AppendTag(nil, num, wire)
+	switch len(b) {
+	case 1:
+		return protoTagBytes{uint16(b[0]), 0xff, 1}
+	case 2:
+		return protoTagBytes{binary.LittleEndian.Uint16(b), 0xffff, 2}
+	}
+	return protoTagBytes{value: 1} // which no masked value is
+}
+
+// chain tells each step which one is likely to come next.
+func (p *protoPlan) chain() {
+	order := make([]*protoStep, len(p.steps))
+	for i := range p.steps {
+		s := &p.steps[i]
+		s.tag = tagBytes(s.field.num, s.wire)
+		order[i] = s
+	}
+	slices.SortFunc(order, func(a, b *protoStep) int { return int(a.field.num) - int(b.field.num) })
+	for i, s := range order[:max(0, len(order)-1)] {
+		s.next = order[i+1]
+	}
+	if len(order) > 0 {
+		p.first = order[0]
+	}
 }
 
 // atEnd says whether the end of the message matters to the step.

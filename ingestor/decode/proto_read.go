@@ -67,7 +67,22 @@ func (d *Decoder) message(b []byte, i int, p *protoPlan, slot, depth int, group 
 	d.depth = depth
 	begin, end := i, len(b)
 	seen := uint64(0)
+	expected := p.first
 	for i < len(b) {
+		if s := expected; s != nil && s.tag.is(b, i) {
+			i += int(s.tag.size)
+			seen |= s.bit
+			expected = s.next
+			if v := s.node; s.hot && v.vec.Len == slot {
+				i = d.hotValue(b, i, s, v.vec, depth)
+			} else {
+				i = d.protoField(b, i, s, slot, depth)
+			}
+			if i < 0 {
+				return i
+			}
+			continue
+		}
 		start := i
 		tag, next := protoVarint(b, i)
 		if next < 0 || tag>>3 == 0 || tag > math.MaxUint32 {
@@ -75,6 +90,9 @@ func (d *Decoder) message(b []byte, i int, p *protoPlan, slot, depth int, group 
 		}
 		i = next
 		s, wire := p.step(tag>>3), protowire.Type(tag&7)
+		if s != nil {
+			expected = s.next
+		}
 		switch {
 		case wire == protowire.EndGroupType:
 			if tag>>3 != group {
@@ -120,11 +138,9 @@ func (d *Decoder) hotValue(b []byte, i int, s *protoStep, v *column.Vector, dept
 		if from < 0 || n > uint64(len(b)-from) {
 			break
 		}
-		text := b[from : from+int(n)]
-		if !validText(text) {
+		if !appendText(v, b, from, int(n)) {
 			break
 		}
-		v.AppendBytes(text)
 		return from + int(n)
 	case opDouble:
 		if len(b)-i < 8 {
@@ -228,10 +244,9 @@ func (d *Decoder) protoValue(b []byte, i int, s *protoStep, slot, depth int) int
 	}
 	switch s.op {
 	case opString:
-		if !validText(b[from:end]) {
+		if !appendText(v, b, from, end-from) {
 			return d.notUTF8(s, depth, from+invalidAt(b[from:end]))
 		}
-		v.AppendBytes(b[from:end])
 	case opBytes:
 		v.AppendBytes(b[from:end])
 	case opTimestamp, opDuration:

@@ -6,6 +6,8 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 	"unsafe"
+
+	"github.com/weir-dev/weir/delta/column"
 )
 
 const (
@@ -114,6 +116,37 @@ func isASCII(b []byte) bool {
 
 // validText is utf8.Valid, faster for what begins with much ASCII.
 func validText(b []byte) bool { return utf8.Valid(b[asciiPrefix(b):]) }
+
+// appendText appends b[from:from+n] to a column of text, unless it is not valid UTF-8. Short ASCII, which most text in records
+// is, is copied and looked at in one go, in words that may reach beyond its end.
+func appendText(v *column.Vector, b []byte, from, n int) bool {
+	at := len(v.Data)
+	if n <= shortText && len(b)-from >= shortText && cap(v.Data)-at >= shortText {
+		src, dst := b[from:from+shortText], v.Data[at:at+shortText]
+		seen := uint64(0)
+		i := 0
+		for ; i+8 <= n; i += 8 {
+			w := binary.LittleEndian.Uint64(src[i:])
+			binary.LittleEndian.PutUint64(dst[i:], w)
+			seen |= w
+		}
+		if i < n {
+			w := binary.LittleEndian.Uint64(src[i:])
+			binary.LittleEndian.PutUint64(dst[i:], w)
+			seen |= w & (1<<(8*(n-i)) - 1)
+		}
+		if seen&highs == 0 {
+			v.AppendedBytes(n)
+			return true
+		}
+	}
+	text := b[from : from+n]
+	if !validText(text) {
+		return false
+	}
+	v.AppendBytes(text)
+	return true
+}
 
 // scanMixed goes on at b[i] without assuming plain ASCII.
 func scanMixed(b []byte, start, i int) (end, kind, at int) {
