@@ -32,6 +32,7 @@ message Order { int64 id = 1; string customer = 2; optional double amount = 3; }
 
 // Order number i is from a customer of few, and each third has no amount.
 func customerOf(i int) string { return fmt.Sprint("c", i%7) }
+
 func amountOf(i int) (float64, bool) {
 	return float64(i) / 2, i%3 != 0
 }

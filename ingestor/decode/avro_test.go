@@ -412,6 +412,7 @@ type avroFuzz struct {
 }
 
 func newAvroFuzz(f *testing.F) *avroFuzz {
+	f.Helper()
 	z := &avroFuzz{schema: avro.MustParse(allAvro), schemas: []string{allAvro, avroTree}}
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, codec := range []ocf.CodecName{ocf.Null, ocf.Deflate, ocf.Snappy, ocf.ZStandard} {

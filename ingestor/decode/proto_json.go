@@ -115,8 +115,9 @@ func (m *protoMessage) appendOnly(dst []byte, all []occurrence, depth int) ([]by
 
 // appendLast appends the last of some values; those before it must be well-formed, too.
 func appendLast(dst []byte, all []occurrence, depth int) ([]byte, bool) {
-	from, ok := len(dst), true
+	from := len(dst)
 	for _, o := range all {
+		var ok bool
 		if dst, ok = o.field.appendOne(dst[:from], o.value, depth); !ok {
 			return dst, false
 		}

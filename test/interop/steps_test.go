@@ -217,7 +217,8 @@ func ordersAsArrow(all []order) ([]byte, error) {
 	text := func(f interface {
 		Append(s string)
 		AppendNull()
-	}, s *string) {
+	}, s *string,
+	) {
 		if s == nil {
 			f.AppendNull()
 			return
