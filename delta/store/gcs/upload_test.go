@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 // (cloud.google.com/storage/docs/performing-resumable-uploads), which fake-gcs-server does not do: a session keeps what it
 // has, in multiples of 256 KiB, and says how much that is.
 type sessions struct {
+	mu      sync.Mutex // guards the fields below, once it serves
 	url     string
 	data    []byte // of the session
 	object  []byte // nil: not finished
@@ -46,6 +48,8 @@ func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.request++
 	f := s.fault(s.request)
 	switch f {
@@ -118,7 +122,9 @@ func session(t *testing.T) (*sessions, store.Store) {
 	return s, remote.New(service, "gs://b", "", remote.Options{PartBytes: 512 << 10, Attempts: 5, Delay: time.Millisecond, MaxDelay: time.Millisecond})
 }
 
-func stream(ctx context.Context, st store.Store, data []byte) error {
+// stream writes data as one object; afterwards the sessions are at rest, and the test's to look at.
+func (s *sessions) stream(ctx context.Context, st store.Store, data []byte) error {
+	defer s.mu.Lock()
 	w, err := st.Create(ctx, "k")
 	if err != nil {
 		return err
@@ -143,7 +149,7 @@ func TestResumes(t *testing.T) {
 					}
 					return fine
 				}
-				if err := stream(t.Context(), st, data); err != nil || !bytes.Equal(s.object, data) || len(s.strange) > 0 {
+				if err := s.stream(t.Context(), st, data); err != nil || !bytes.Equal(s.object, data) || len(s.strange) > 0 {
 					t.Errorf("%d bytes of %d, %v; strange: %q", len(s.object), len(data), err, s.strange)
 				}
 				reached = s.request > n || n == 1
@@ -153,7 +159,7 @@ func TestResumes(t *testing.T) {
 	t.Run("the service keeps less than it is sent", func(t *testing.T) {
 		s, st := session(t)
 		s.kept = func(n int) int { return min(n, 256<<10) }
-		if err := stream(t.Context(), st, data); err != nil || !bytes.Equal(s.object, data) || len(s.strange) > 0 {
+		if err := s.stream(t.Context(), st, data); err != nil || !bytes.Equal(s.object, data) || len(s.strange) > 0 {
 			t.Errorf("%d bytes of %d, %v; strange: %q", len(s.object), len(data), err, s.strange)
 		}
 	})
@@ -163,7 +169,7 @@ func TestResumes(t *testing.T) {
 			s.ended = n >= 3
 			return fine
 		}
-		err := stream(t.Context(), st, data)
+		err := s.stream(t.Context(), st, data)
 		if store.ClassOf(err) != store.Retry || !strings.Contains(err.Error(), "the upload is gone") || s.object != nil {
 			t.Error(err)
 		}
@@ -176,7 +182,7 @@ func TestResumes(t *testing.T) {
 			}
 			return half
 		}
-		if err := stream(t.Context(), st, data); err == nil || s.object != nil || !s.ended {
+		if err := s.stream(t.Context(), st, data); err == nil || s.object != nil || !s.ended {
 			t.Errorf("%v; the session is ended: %t", err, s.ended)
 		}
 	})
