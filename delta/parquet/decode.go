@@ -252,11 +252,11 @@ func (v *values) deltaLengths(t physType, b []byte, limit int) error {
 	if t.phys != format.ByteArray {
 		return fmt.Errorf("delta lengths of %s: %w", t.phys, ErrCorrupt)
 	}
-	lengths, rest, err := deltaBlock(nil, b, limit)
+	lengths, rest, err := deltaBlock(v.i64, b, limit)
 	if err != nil {
 		return err
 	}
-	v.data = rest
+	v.data, v.i64 = rest, lengths[:0] // the memory is used again
 	v.start, v.end = slices.Grow(v.start, len(lengths)), slices.Grow(v.end, len(lengths))
 	at := int64(0)
 	for _, n := range lengths {
