@@ -181,9 +181,10 @@ func TestChangesOfSpark(t *testing.T) {
 	}{
 		{"plain", true, "TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')"},
 		{"partitions", true, "PARTITIONED BY (p) TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')"},
-		{"deletion vectors", false, "TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true', 'delta.enableDeletionVectors' = 'true')"},
+		{"deletion vectors", true, "TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true', 'delta.enableDeletionVectors' = 'true')"},
 		{"deletion vectors, partitions", true, "PARTITIONED BY (p) TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true', 'delta.enableDeletionVectors' = 'true')"},
-		{"column mapping, partitions", false, "PARTITIONED BY (p) TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true', 'delta.columnMapping.mode' = 'name')"},
+		{"deletion vectors, column mapping, partitions", false, "PARTITIONED BY (p) TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true', 'delta.enableDeletionVectors' = 'true', 'delta.columnMapping.mode' = 'name')"},
+		{"column mapping, partitions", true, "PARTITIONED BY (p) TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true', 'delta.columnMapping.mode' = 'name')"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.long && !*long {
