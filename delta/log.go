@@ -8,8 +8,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 
 	"github.com/weir-dev/weir/delta/store"
 )
@@ -211,25 +210,38 @@ func (seg *segment) replay(ctx context.Context, st store.Store) (*Snapshot, erro
 	return s, nil
 }
 
-// readEntries reads the versions first to last, several at a time, and hands them to apply in order.
+// readEntries reads the versions first to last, several at a time, and hands them to apply in order, while further ones are
+// read.
 func readEntries(ctx context.Context, st store.Store, first, last int64, apply func(*entry)) error {
-	const window = 64 // entries read ahead
-	for ; first <= last; first += window {
-		entries := make([]*entry, min(window, last-first+1))
-		group, ctx := errgroup.WithContext(ctx)
-		group.SetLimit(4 * runtime.GOMAXPROCS(0))
-		for i := range entries {
-			group.Go(func() (err error) {
-				entries[i], err = readEntry(ctx, st, first+int64(i))
-				return err
-			})
+	ctx, cancel := context.WithCancel(ctx)
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer cancel()
+	type result struct {
+		e   *entry
+		err error
+	}
+	results := make([]chan result, min(int64(4*runtime.GOMAXPROCS(0)), max(0, last-first+1))) // by version, in a ring
+	start := func(v int64) {
+		c := make(chan result, 1)
+		results[(v-first)%int64(len(results))] = c
+		readers.Go(func() {
+			e, err := readEntry(ctx, st, v)
+			c <- result{e, err}
+		})
+	}
+	for v := first; v < first+int64(len(results)); v++ {
+		start(v)
+	}
+	for v := first; v <= last; v++ {
+		r := <-results[(v-first)%int64(len(results))]
+		if r.err != nil {
+			return r.err
 		}
-		if err := group.Wait(); err != nil {
-			return err
+		if next := v + int64(len(results)); next <= last {
+			start(next)
 		}
-		for _, e := range entries {
-			apply(e)
-		}
+		apply(r.e)
 	}
 	return nil
 }

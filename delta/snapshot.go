@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"time"
 
@@ -173,14 +174,19 @@ func (s *Snapshot) Domain(name string) (string, bool) {
 // points to must not be changed.
 func (s *Snapshot) Files() iter.Seq[Add] {
 	return func(yield func(Add) bool) {
-		// Many at a time: they lie all over the memory, and a processor fetches those of a short loop side by side.
+		// Many at a time: they lie all over the memory, and a processor fetches what a short loop touches side by side.
 		var some [32]*Add
 		var copies [len(some)]Add
 		flush := func(n int) bool {
+			touched := byte(0)
 			for i, a := range some[:n] {
 				copies[i] = *a
 				copies[i].DataChange = false
+				if a.Stats != "" {
+					touched += a.Stats[0]
+				}
 			}
+			runtime.KeepAlive(touched)
 			for i := range n {
 				if !yield(copies[i]) {
 					return false

@@ -140,10 +140,18 @@ func (a *assembler) leaf(at int, t *schema.Type, g *groupMeta) (*wantedLeaf, err
 	if err != nil {
 		return nil, err
 	}
-	l := &wantedLeaf{n: n, r: r, add: add, t: t}
+	l := &wantedLeaf{n: n, r: r, add: add, t: t, def: r.levels[0], rep: r.levels[1]}
 	a.leaves = append(a.leaves, l)
 	a.byLeaf[at] = l
 	return l, nil
+}
+
+// release gives the memory of the readers back; no batch can be read afterwards.
+func (a *assembler) release() {
+	for _, l := range a.leaves {
+		l.r.levels = [2][]byte{l.def[:0], l.rep[:0]}
+		l.r.release()
+	}
 }
 
 // batch reads the next rows rows.

@@ -27,6 +27,11 @@ func (v *values) reset() {
 	v.start, v.end, v.data = v.start[:0], v.end[:0], nil
 }
 
+// memory is how many bytes v holds, data aside.
+func (v *values) memory() int {
+	return cap(v.bools) + 4*(cap(v.i32)+cap(v.f32)+cap(v.start)+cap(v.end)) + 8*(cap(v.i64)+cap(v.f64))
+}
+
 // maxPageValues bounds the values of one page in encodings where few bytes can claim many of them.
 const maxPageValues = 1 << 24
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/bits"
 	"slices"
+	"sync"
 
 	"github.com/parquet-go/parquet-go/format"
 
@@ -46,7 +47,8 @@ type pageReader struct {
 	index    hybrid
 	at       int // next of vals
 	scratch  []int32
-	ahead    int32 // a repetition level that was read and not used; -1 for none
+	levels   [2][]byte // memory for the definition and repetition levels of a batch
+	ahead    int32     // a repetition level that was read and not used; -1 for none
 }
 
 func newPageReader(r io.ReaderAt, size int64, n *fileNode, m columnMeta) (*pageReader, error) {
@@ -56,8 +58,40 @@ func newPageReader(r io.ReaderAt, size int64, n *fileNode, m columnMeta) (*pageR
 	case m.start < 4 || m.size < 0 || m.start > size || m.size > size-m.start || m.phys != n.phys.phys:
 		return nil, fmt.Errorf("column %q at %d, %d bytes of %d: %w", n.name, m.start, m.size, size, ErrCorrupt)
 	}
-	in := bufio.NewReaderSize(io.NewSectionReader(r, m.start, m.size), int(min(m.size+16, readAhead)))
-	return &pageReader{n: n, maxDef: n.def, maxRep: n.rep, in: in, meta: m, left: m.size, ahead: -1}, nil
+	p := pageReaders.Get().(*pageReader) //nolint:forcetypeassert // New makes nothing else
+	*p = pageReader{
+		n: n, maxDef: n.def, maxRep: n.rep, in: p.in, meta: m, left: m.size, ahead: -1,
+		packed: p.packed, body: p.body, dictBody: p.dictBody, vals: p.vals, dict: p.dict, scratch: p.scratch, levels: p.levels,
+	}
+	p.vals.reset()
+	p.dict.reset()
+	in := io.NewSectionReader(r, m.start, m.size)
+	if size := int(min(m.size+16, readAhead)); p.in == nil || p.in.Size() < size {
+		p.in = bufio.NewReaderSize(in, size)
+	} else {
+		p.in.Reset(in)
+	}
+	return p, nil
+}
+
+// pageReaders shares the memory of readers between chunks: a page is decompressed into what a page before it left. It holds
+// no state.
+var pageReaders = sync.Pool{New: func() any { return new(pageReader) }}
+
+// release gives the memory back, unless an unusual chunk made it large. Nothing that was read is in it: values were copied.
+func (p *pageReader) release() {
+	p.in.Reset(nil)
+	p.n, p.vals.data, p.dict.data = nil, nil, nil
+	p.def, p.rep, p.index = hybrid{}, hybrid{}, hybrid{}
+	if p.memory() <= maxKept {
+		pageReaders.Put(p)
+	}
+}
+
+// memory is how many bytes the reader holds.
+func (p *pageReader) memory() int {
+	return p.in.Size() + cap(p.packed) + cap(p.body) + cap(p.dictBody) + 4*cap(p.scratch) +
+		cap(p.levels[0]) + cap(p.levels[1]) + p.vals.memory() + p.dict.memory()
 }
 
 // header reads the next page header, however long it is.

@@ -90,6 +90,9 @@ func (f *File) Read(ctx context.Context, want *schema.Type) iter.Seq2[*column.Ba
 func (f *File) readGroup(ctx context.Context, group int, want *schema.Type, yield func(*column.Batch, error) bool) bool {
 	g := &f.meta.groups[group]
 	a, err := f.assembler(g, want)
+	if a != nil {
+		defer a.release()
+	}
 	for left := g.rows; err == nil && left > 0; {
 		var b *column.Batch
 		if err = ctx.Err(); err != nil {
