@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/event"
@@ -165,8 +166,8 @@ func (c *cutter) arrow(r *bufio.Reader) error {
 			return fmt.Errorf("read Arrow file: %w", unfinished(err))
 		}
 	}
-	messages := ipc.NewMessageReader(r, ipc.WithMetadataSizeLimit(maxLine), ipc.WithBodySizeLimit(maxArrowBytes))
-	in, err := ipc.NewReaderFromMessageReader(messages)
+	bounds := []ipc.Option{ipc.WithMetadataSizeLimit(maxLine), ipc.WithBodySizeLimit(maxArrowBytes), ipc.WithAllocator(boundedMemory{memory.DefaultAllocator})}
+	in, err := ipc.NewReaderFromMessageReader(ipc.NewMessageReader(r, bounds...), bounds...)
 	if err != nil {
 		return fmt.Errorf("read Arrow: %w", unfinished(err))
 	}
@@ -180,6 +181,28 @@ func (c *cutter) arrow(r *bufio.Reader) error {
 		return fmt.Errorf("read Arrow: %w", unfinished(err))
 	}
 	return nil
+}
+
+// boundedMemory refuses what only a damaged file asks for: the library believes the sizes that compressed buffers claim. It
+// panics, which the library's reader makes an error of.
+type boundedMemory struct{ memory.Allocator }
+
+// Allocate implements [memory.Allocator].
+func (m boundedMemory) Allocate(size int) []byte {
+	m.check(size)
+	return m.Allocator.Allocate(size)
+}
+
+// Reallocate implements [memory.Allocator].
+func (m boundedMemory) Reallocate(size int, b []byte) []byte {
+	m.check(size)
+	return m.Allocator.Reallocate(size, b)
+}
+
+func (m boundedMemory) check(size int) {
+	if size < 0 || size > maxArrowBytes {
+		panic(fmt.Errorf("a buffer would have %d bytes, at most %d are read", size, maxArrowBytes))
+	}
 }
 
 // batch sends a record batch in slices of so many rows, fewer if they are large. It returns how many were right.

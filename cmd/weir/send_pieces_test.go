@@ -279,6 +279,41 @@ func TestCutterRefuses(t *testing.T) {
 	}
 }
 
+// FuzzCutter cuts files of typed formats with edits: reading ends, no payload is empty, and no panic gets out.
+func FuzzCutter(f *testing.F) {
+	files, err := orderFiles(20)
+	if err != nil {
+		f.Fatal(err)
+	}
+	var seeds [][]byte
+	for _, name := range []string{"orders-null.avro", "orders-deflate.avro", "orders-snappy.avro", "orders.arrows", "orders.arrow", "orders.pb"} {
+		seeds = append(seeds, files[name])
+	}
+	for i := range byte(12) {
+		f.Add(i, uint16(i)*97, i*31, []byte(nil))
+	}
+	f.Fuzz(func(t *testing.T, which byte, at uint16, to byte, raw []byte) {
+		b := raw
+		if len(b) == 0 {
+			b = bytes.Clone(seeds[int(which)%len(seeds)])
+			b[int(at)%len(b)] = to
+		}
+		for _, format := range []string{inputAvro, inputArrow, inputProtobuf} {
+			in, err := openInput(bytes.NewReader(b), format)
+			if err != nil {
+				continue
+			}
+			c := cutter{7, 200, func(payload []byte, records int) error {
+				if records < 1 || records > 7 || len(payload) == 0 && records > 1 {
+					t.Errorf("%s: a payload of %d records and %d bytes", format, records, len(payload))
+				}
+				return nil
+			}}
+			_ = c.each(in.r, format) // any error will do
+		}
+	})
+}
+
 func TestRecordIndex(t *testing.T) {
 	var x recordIndex
 	sizes := []int{1000, 1000, 700, 700, 700, 1}

@@ -113,6 +113,9 @@ func (f *AvroFileReader) open() error {
 	if f.data, err = f.packed.unpack(f.codec, body, maxAvroBlock); err != nil {
 		return f.broken(err)
 	}
+	if count > int64(len(f.data)) { // a record that is a column has a byte at least
+		return f.broken(fmt.Errorf("it has %d records in %d bytes", count, len(f.data)))
+	}
 	f.count = count
 	return nil
 }

@@ -179,7 +179,8 @@ func newFormats(l *load) (*formats, error) {
 		return nil, err
 	}
 	for _, row := range f.want {
-		b, err := proto.Marshal(f.messageOf(row))
+		// Fields in the order of their numbers, as generated code writes them; dynamicpb else takes that of a map.
+		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(f.messageOf(row))
 		if err != nil {
 			return nil, err
 		}
