@@ -28,6 +28,8 @@ const (
 	pieceRecords  = 1000      // of Avro and Arrow, whose pieces repeat the schema
 	pieceBytes    = 256 << 10 // far below the limit of any pipeline
 	maxArrowBytes = 1 << 30   // of one message of an Arrow file
+
+	maxArrowSchema = 4 << 20 // bytes
 )
 
 // typed says whether the records of a format are no JSON.
@@ -166,6 +168,10 @@ func (c *cutter) arrow(r *bufio.Reader) error {
 			return fmt.Errorf("read Arrow file: %w", unfinished(err))
 		}
 	}
+	r = bufio.NewReaderSize(r, maxArrowSchema)
+	if err := checkArrowSchema(r); err != nil {
+		return fmt.Errorf("read Arrow: %w", err)
+	}
 	bounds := []ipc.Option{ipc.WithMetadataSizeLimit(maxLine), ipc.WithBodySizeLimit(maxArrowBytes), ipc.WithAllocator(boundedMemory{memory.DefaultAllocator})}
 	in, err := ipc.NewReaderFromMessageReader(ipc.NewMessageReader(r, bounds...), bounds...)
 	if err != nil {
@@ -179,6 +185,27 @@ func (c *cutter) arrow(r *bufio.Reader) error {
 	}
 	if err := in.Err(); err != nil {
 		return fmt.Errorf("read Arrow: %w", unfinished(err))
+	}
+	return nil
+}
+
+// checkArrowSchema lets weir's decoder look at the schema, which it takes for hostile: the library hangs over a damaged one.
+func checkArrowSchema(r *bufio.Reader) error {
+	head, _ := r.Peek(8)
+	size := 0
+	if len(head) == 8 {
+		size = int(binary.LittleEndian.Uint32(head[4:])) + len(head)
+	}
+	if size > maxArrowSchema {
+		return fmt.Errorf("its schema has %d bytes, at most %d are read", size, maxArrowSchema)
+	}
+	message, err := r.Peek(size)
+	if err != nil {
+		return unfinished(err)
+	}
+	d := decode.NewDecoder(decode.NewSchema(nil, decode.Options{}))
+	if _, rejects := d.Append(event.Arrow, message, decode.System{}, nil); len(rejects) > 0 {
+		return errors.New(rejects[0].Reason)
 	}
 	return nil
 }
