@@ -121,26 +121,11 @@ func (c *peers) close(ctx context.Context) error {
 // serveCluster handles cluster.watch: the pods of the pipeline, one message a second while there is demand. The last one of a
 // pod that drains says so.
 func (p *Pipeline) serveCluster(ctx context.Context, _ *rsocket.Request, out *rsocket.Sender) error {
-	t := time.NewTicker(clusterEvery)
-	defer t.Stop()
-	for {
-		if err := out.AwaitCredit(ctx); err != nil {
-			return err
-		}
-		stopping := p.stopping.Load()
-		b, err := json.Marshal(p.peers.all(ctx))
-		if err != nil {
-			return fmt.Errorf("cluster: %w", err)
-		}
-		if err := out.Send(ctx, rsocket.Payload{Data: b}); err != nil || stopping {
-			return err
-		}
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return p.watch(ctx, out, clusterEvery, func(ctx context.Context) (b []byte, last bool, err error) {
+		last = p.stopping.Load()
+		b, err = json.Marshal(p.peers.all(ctx))
+		return b, last, err
+	})
 }
 
 // serveSelf handles cluster.self: this pod.

@@ -231,3 +231,43 @@ func TestFireAndForgetOutlivesItsConnection(t *testing.T) {
 		}
 	}
 }
+
+// TestWatchersHoldNoShutdownUp: neither one who has demand nor one who takes nothing.
+func TestWatchersHoldNoShutdownUp(t *testing.T) {
+	h := start(t, func(c *Config) { c.Grace = 2 * time.Second })
+	c := h.dial()
+	for _, what := range []string{protocol.RouteStatus, protocol.RouteCluster} {
+		for _, demand := range []int{1, 100} {
+			in, err := c.RequestStream(t.Context(), rsocket.NewPayload(nil, route(what)), demand)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := in.Recv(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := h.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+// TestAProducerThatTakesNoAckLeavesTimeForTheRest: its stream is cut off, and what came in behind the drain is flushed all the
+// same.
+func TestAProducerThatTakesNoAckLeavesTimeForTheRest(t *testing.T) {
+	h := start(t, func(c *Config) { c.Grace = time.Second })
+	out, in, err := h.dial().RequestChannel(t.Context(), rsocket.NewPayload([]byte(`{"a":1}`), route(protocol.RouteStream)), 1, rsocket.ChannelOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Recv(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Send(t.Context(), rsocket.NewPayload([]byte(`{"a":2}`), nil)); err != nil {
+		t.Fatal(err)
+	}
+	h.until(func() bool { return h.in.pipelines["p"].metrics.totals.committed.Load() == 2 })
+	if err := h.stop(); !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "flush") {
+		t.Errorf("stop: %v", err)
+	}
+}

@@ -80,7 +80,7 @@ func (i *Ingestor) Run(ctx context.Context) error {
 	if err == nil {
 		err = i.each(func(p *Pipeline) error { return p.drain(grace) })
 	}
-	err = errors.Join(err, closeDoors(grace), i.each(func(p *Pipeline) error { return p.flush(grace) }))
+	err = errors.Join(err, i.leave(grace, closeDoors), i.each(func(p *Pipeline) error { return p.flush(grace) }))
 	hardStop(err)
 	serving.Wait()
 	stages.Wait()
@@ -88,6 +88,22 @@ func (i *Ingestor) Run(ctx context.Context) error {
 		err = i.failure()
 	}
 	return errors.Join(err, i.close(context.WithoutCancel(ctx)))
+}
+
+// flushShare is the part of the grace period, 1/flushShare, that is kept for what came in behind the drain.
+const flushShare = 10
+
+// leave closes the doors, with a part of the grace period left: peers that take no answer must not use it up.
+func (i *Ingestor) leave(grace context.Context, closeDoors func(context.Context) error) error {
+	for _, p := range i.pipelines {
+		p.unwatch()
+	}
+	if end, ok := grace.Deadline(); ok {
+		var cancel context.CancelFunc
+		grace, cancel = context.WithDeadline(grace, end.Add(-i.conf.Grace/flushShare))
+		defer cancel()
+	}
+	return closeDoors(grace)
 }
 
 // failure is why pipelines have stopped by themselves, nil if none has.

@@ -33,6 +33,9 @@ type Pipeline struct {
 	life context.Context //nolint:containedctx // ends with run; for work that outlives the connection it came from
 	end  context.CancelFunc
 
+	watching context.Context //nolint:containedctx // ends when the doors close, and with it what watchers are told
+	unwatch  context.CancelFunc
+
 	care  care
 	peers *peers // set by Ingestor.Run
 
@@ -62,6 +65,7 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 		sessions: map[*session]struct{}{},
 	}
 	p.life, p.end = context.WithCancel(context.WithoutCancel(ctx))
+	p.watching, p.unwatch = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
 	p.table, err = commit.NewLocal(ctx, commit.Settings{
 		Store: set.Store, PartitionBy: set.PartitionBy,

@@ -176,23 +176,41 @@ func dropReason(err error) string {
 
 // serveStatus handles status.watch: the flow figures of the pipeline, one JSON object a second while there is demand.
 func (p *Pipeline) serveStatus(ctx context.Context, _ *rsocket.Request, out *rsocket.Sender) error {
-	t := time.NewTicker(time.Second)
+	return p.watch(ctx, out, time.Second, func(context.Context) (b []byte, last bool, err error) {
+		b, err = p.Status().JSON()
+		return b, false, err
+	})
+}
+
+// watch sends what say returns, once every period while there is demand, until say calls one the last. When the doors close it
+// ends at once, so that watchers hold no shutdown up; who has demand gets one more.
+func (p *Pipeline) watch(ctx context.Context, out *rsocket.Sender, every time.Duration, say func(context.Context) (b []byte, last bool, err error)) error {
+	t := time.NewTicker(every)
 	defer t.Stop()
+	open, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.watching, cancel)()
 	for {
-		if err := out.AwaitCredit(ctx); err != nil {
+		if err := out.AwaitCredit(open); err != nil && open.Err() == nil {
 			return err
 		}
-		b, err := p.Status().JSON()
-		if err != nil {
-			return fmt.Errorf("status: %w", err)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if err := out.Send(ctx, rsocket.Payload{Data: b}); err != nil {
+		b, last, err := say(ctx)
+		if err != nil {
+			return fmt.Errorf("watch: %w", err)
+		}
+		if open.Err() != nil {
+			_ = out.TrySend(rsocket.Payload{Data: b}) // without demand there is nobody to tell
+			return nil
+		}
+		if err := out.Send(open, rsocket.Payload{Data: b}); err != nil && open.Err() == nil || last {
 			return err
 		}
 		select {
 		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-open.Done():
 		}
 	}
 }
