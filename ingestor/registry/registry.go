@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,11 +48,12 @@ type Registry struct {
 	set Settings
 	now func() time.Time
 
-	fetching sync.Mutex // held while one schema is fetched: they are few, and a flood of ids must not become one of requests
+	fetching chan struct{} // has a token while one schema is fetched: they are few, and a flood of ids must not become one of requests
 
 	mu      sync.RWMutex // guards what follows; never held over I/O
 	found   map[uint32]*decode.AvroSchema
 	refused map[uint32]refusal
+	outage  refusal // the newest; until is when it was found
 }
 
 type refusal struct {
@@ -64,7 +66,7 @@ func New(s Settings) *Registry {
 	if s.Client == nil {
 		s.Client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
-	return &Registry{set: s, now: time.Now, found: map[uint32]*decode.AvroSchema{}, refused: map[uint32]refusal{}}
+	return &Registry{set: s, now: time.Now, fetching: make(chan struct{}, 1), found: map[uint32]*decode.AvroSchema{}, refused: map[uint32]refusal{}}
 }
 
 // Lookup returns a schema that was fetched, why there is none, or decode.ErrSchemaUnknown.
@@ -80,22 +82,35 @@ func (r *Registry) Lookup(id uint32) (*decode.AvroSchema, error) {
 	return nil, decode.ErrSchemaUnknown
 }
 
-// Fetch makes Lookup know the id. Errors: ErrUnavailable; that of ctx. That there is no such schema is no error of Fetch.
+// Fetch makes Lookup know the id. Errors: ErrUnavailable; that of ctx. Callers take turns; when the registry does not answer one
+// of them, those who wait are not kept waiting for the same. That there is no such schema is no error of Fetch.
 func (r *Registry) Fetch(ctx context.Context, id uint32) error {
 	if r.known(id) {
 		return nil
 	}
-	r.fetching.Lock()
-	defer r.fetching.Unlock()
+	began := r.now()
+	select {
+	case r.fetching <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-r.fetching }()
 	if r.known(id) {
 		return nil
 	}
+	if err := r.outageSince(began); err != nil {
+		return err
+	}
 	s, err := r.fetch(ctx, id)
-	if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if errors.Is(err, ErrUnavailable) {
+		r.outage = refusal{err, r.now()}
+		return err
+	}
 	if err == nil && len(r.found) >= maxSchemas {
 		err = fmt.Errorf("more than %d schemas are in use: start the pipeline again, or use fewer", maxSchemas)
 	}
@@ -108,6 +123,17 @@ func (r *Registry) Fetch(ctx context.Context, id uint32) error {
 		clear(r.refused)
 	}
 	r.refused[id] = refusal{err, r.now().Add(refusedFor)}
+	return nil
+}
+
+// outageSince is what was found out about the registry while the caller waited for its turn, if that was no answer: of many who
+// wait, each would otherwise find it out once more, one after the other.
+func (r *Registry) outageSince(began time.Time) error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.outage.why != nil && r.outage.until.After(began) {
+		return r.outage.why
+	}
 	return nil
 }
 
@@ -176,6 +202,10 @@ func (r *Registry) ask(ctx context.Context, id uint32) (text []byte, err error) 
 	}
 }
 
+// passing are answers that say nothing about the schema: records are not refused because of them, since that could not be taken
+// back when somebody has mended the credentials.
+var passing = []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusTooManyRequests}
+
 // answer is what a registry says of an id.
 type answer struct {
 	Schema     string            `json:"schema"`
@@ -201,7 +231,7 @@ func (r *Registry) get(ctx context.Context, id uint32) ([]byte, error) {
 	switch {
 	case res.StatusCode == http.StatusNotFound:
 		return nil, errors.New("the registry does not know it")
-	case res.StatusCode >= 500 || res.StatusCode == http.StatusTooManyRequests:
+	case res.StatusCode >= 500 || slices.Contains(passing, res.StatusCode):
 		return nil, fmt.Errorf("%w: %s", ErrUnavailable, res.Status)
 	case res.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("the registry answers %s", res.Status)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weir-dev/weir/ingestor/decode"
@@ -130,6 +131,53 @@ func TestDirectory(t *testing.T) {
 		t.Error(s, err)
 	}
 	if _, err := r.Lookup(8); err == nil || !strings.Contains(err.Error(), "8.avsc") {
+		t.Error(err)
+	}
+}
+
+// silent is a registry that answers nobody in time.
+type silent struct{ asked atomic.Int64 }
+
+func (s *silent) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.asked.Add(1)
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// TestAnOutageIsFoundOnce: many who wait for their turn learn of it from the first, and who must not wait does not.
+func TestAnOutageIsFoundOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(silent)
+		r := registry.New(registry.Settings{URL: "http://registry", Timeout: 10 * time.Second, Client: &http.Client{Transport: s}})
+		began := time.Now()
+		var all sync.WaitGroup
+		for id := range uint32(20) {
+			all.Go(func() {
+				if err := r.Fetch(t.Context(), id); !errors.Is(err, registry.ErrUnavailable) {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.Fetch(ctx, 99); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		all.Wait()
+		if took := time.Since(began); took > time.Minute || s.asked.Load() != 4 {
+			t.Errorf("asked %d times in %v", s.asked.Load(), took)
+		}
+		if err := r.Fetch(t.Context(), 1); err == nil || s.asked.Load() != 8 {
+			t.Errorf("a later caller: %v, asked %d times", err, s.asked.Load())
+		}
+	})
+}
+
+// TestCredentialsAreNoAnswer: a registry that refuses the pod has not said that there is no such schema.
+func TestCredentialsAreNoAnswer(t *testing.T) {
+	r, _ := serve(t, map[string]http.HandlerFunc{"1": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }})
+	if err := r.Fetch(t.Context(), 1); !errors.Is(err, registry.ErrUnavailable) || !strings.Contains(err.Error(), "401") {
 		t.Error(err)
 	}
 }
