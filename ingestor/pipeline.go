@@ -78,7 +78,7 @@ func newPipeline(ctx context.Context, set Settings, version string, admit *admis
 	set.Decode.PartitionBy, set.Decode.NeedColumn, set.Decode.Widen = set.PartitionBy, true, true
 	settings := set.batchSettings()
 	if p.schema, settings.Records, err = set.schemas(p.table.Schema()); err != nil {
-		return nil, &openError{part: tablePart, err: err}
+		return nil, &openError{part: tablePart, err: errors.Join(err, p.table.Close(ctx))}
 	}
 	p.records, settings.Transform = settings.Records, set.Transform
 	settings.Tap = p.taps.decoded

@@ -41,25 +41,34 @@ type Local struct {
 func NewLocal(ctx context.Context, set Settings) (*Local, error) {
 	l := &Local{set: set, streams: streams{byName: map[string]*stream{}}, turn: make(chan struct{}, 1)}
 	l.turn <- struct{}{}
-	t, err := delta.Open(ctx, set.Store, delta.Options{EngineInfo: set.Engine})
-	switch {
-	case errors.Is(err, delta.ErrNotATable):
+	t, err := set.open(ctx)
+	if errors.Is(err, delta.ErrNotATable) {
 		return l, nil
-	case err != nil:
-		return nil, fmt.Errorf("open table %s: %w", set.Store, err)
-	}
-	err = t.Snapshot().CheckWritable()
-	if err == nil {
-		err = checkPartitioning(t.Snapshot().PartitionColumns(), set.PartitionBy)
-	}
-	if err == nil && set.ChangeFeed {
-		err = t.EnableChangeFeed(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("table %s: %w", set.Store, err), t.Close(ctx))
+		return nil, err
 	}
 	l.table.Store(t)
 	return l, nil
+}
+
+// open opens the table and checks that it is one that the settings can write to.
+func (s *Settings) open(ctx context.Context) (*delta.Table, error) {
+	t, err := delta.Open(ctx, s.Store, delta.Options{EngineInfo: s.Engine})
+	if err != nil {
+		return nil, fmt.Errorf("open table %s: %w", s.Store, err)
+	}
+	err = t.Snapshot().CheckWritable()
+	if err == nil {
+		err = checkPartitioning(t.Snapshot().PartitionColumns(), s.PartitionBy)
+	}
+	if err == nil && s.ChangeFeed {
+		err = t.EnableChangeFeed(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("table %s: %w", s.Store, err), t.Close(ctx))
+	}
+	return t, nil
 }
 
 // checkPartitioning refuses a Pipeline whose partitioning is not the table's; an empty wish takes the table's.
@@ -125,7 +134,7 @@ func (l *Local) create(ctx context.Context, s *schema.Type) error {
 		Configuration:    l.set.properties(),
 	})
 	if errors.Is(err, delta.ErrExist) { // another writer was first
-		t, err = delta.Open(ctx, l.set.Store, delta.Options{EngineInfo: l.set.Engine})
+		t, err = l.set.open(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("create table %s: %w", l.set.Store, err)

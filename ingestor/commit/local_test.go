@@ -242,3 +242,15 @@ func TestALateCommitIsNotMadeTwice(t *testing.T) {
 		t.Errorf("%d rows in version %d", n, l.Version())
 	}
 }
+
+// TestTheTableOfAnotherWriter that was made first is checked as one that was there at the start.
+func TestTheTableOfAnotherWriter(t *testing.T) {
+	st := store.NewMemory()
+	first, second := newLocal(t, st, "day"), newLocal(t, st, "hour")
+	submit(t, first, write(t, first, batchOf("a", 1)))
+	b := batchOf("a", 2)
+	err := second.Write(t.Context(), &Submission{Schema: b.Schema, Rows: 1}, []*column.Batch{b})
+	if err == nil || !strings.Contains(err.Error(), "is partitioned by [day] and the pipeline says partitionBy [hour]") {
+		t.Error(err)
+	}
+}
