@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -17,19 +18,20 @@ import (
 
 // logBench measures what a long log costs: the commits, and those who open the table.
 func logBench(ctx context.Context, args []string) error {
-	var commits, files, rounds int
+	var commits, files, rounds, runs int
 	var file string
 	err := parse("log", args, func(f *flag.FlagSet) {
 		f.IntVar(&commits, "commits", 10_000, "commits of the long log")
 		f.IntVar(&files, "files", 100_000, "files of the large table")
 		f.IntVar(&rounds, "rounds", 10, "times that a hundred commits on a new table and on the old one take turns")
+		f.IntVar(&runs, "runs", 3, "long logs that are made from the first commit to the last")
 		f.StringVar(&file, "o", "", "file for the report too")
 	})
 	if err != nil {
 		return err
 	}
 	return withReport(file, func(w io.Writer, dir string) error {
-		if err := latencies(ctx, w, dir, commits, rounds); err != nil {
+		if err := latencies(ctx, w, dir, commits, rounds, runs); err != nil {
 			return err
 		}
 		return loads(ctx, w, dir, commits, files)
@@ -65,58 +67,89 @@ func newTable(ctx context.Context, dir string, o delta.Options) (*delta.Table, e
 	return delta.Create(ctx, st, delta.CreateOptions{Schema: rowSchema, Options: o})
 }
 
-// latencies compares the first hundred commits of a table with those after many. Disks have moods, so besides the run from
-// the first commit to the last, a hundred commits on a new table and a hundred on the old one take turns.
-func latencies(ctx context.Context, w io.Writer, dir string, commits, rounds int) error {
-	old, err := newTable(ctx, filepath.Join(dir, "long"), delta.Options{})
+// latencies compares the first hundred commits of a table with those after many. The p99 of a hundred is their slowest, and
+// disks have moods: so there are several runs from the first commit to the last, and then a hundred commits on a new table
+// and a hundred on the last old one take turns.
+func latencies(ctx context.Context, w io.Writer, dir string, commits, rounds, runs int) error {
+	fmt.Fprintf(w, "commits of one file each, fsynced on the local disk, a checkpoint every 100 beside them\n\n")
+	table := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	fmt.Fprintln(table, "| commits \t| p50 \t| p99 \t| p99 against the first \t|\n|---\t|---\t|---\t|---\t|")
+	row := func(what string, d, against []time.Duration) {
+		fmt.Fprintf(table, "| %s \t| %s \t| %s \t| %.2f \t|\n", what, quantile(d, 50), quantile(d, 99), ratio(d, against))
+	}
+	var ratios []float64
+	var old *delta.Table
+	for i := range runs {
+		if old != nil {
+			if err := old.Close(ctx); err != nil {
+				return err
+			}
+		}
+		var took []time.Duration
+		var err error
+		if old, took, err = straight(ctx, filepath.Join(dir, "long"+strconv.Itoa(i)), commits); err != nil {
+			return err
+		}
+		n := len(took)
+		first, last, window := took[:min(100, n)], took[max(0, n-100):], took[n-max(min(100, n), n/10):]
+		row(fmt.Sprintf("run %d: 1 to %d", i+1, len(first)), first, first)
+		row(fmt.Sprintf("run %d: the last %d of %d", i+1, len(last), n), last, first)
+		row(fmt.Sprintf("run %d: the last %d", i+1, len(window)), window, first)
+		ratios = append(ratios, ratio(last, first))
+	}
+	young, aged, err := turns(ctx, dir, old, commits, rounds)
 	if err != nil {
 		return err
 	}
+	row(fmt.Sprintf("in turns: 1 to 100 of %d new tables", rounds), young, young)
+	row(fmt.Sprintf("in turns: %d to %d", commits+1, commits+100*rounds), aged, young)
+	slices.Sort(ratios)
+	fmt.Fprintf(table, "\np99 of the last hundred against the first, median of %d runs: %.2f\n\n", runs, ratios[len(ratios)/2])
+	return errors.Join(table.Flush(), old.Close(ctx))
+}
+
+func ratio(d, against []time.Duration) float64 {
+	return float64(quantile(d, 99)) / float64(quantile(against, 99))
+}
+
+// straight makes a table of so many commits. The table is the caller's to close.
+func straight(ctx context.Context, dir string, commits int) (*delta.Table, []time.Duration, error) {
+	t, err := newTable(ctx, dir, delta.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
 	took := make([]time.Duration, commits)
 	for i := range took {
-		if took[i], err = commitFiles(ctx, old, i, 1); err != nil {
-			return err
+		if took[i], err = commitFiles(ctx, t, i, 1); err != nil {
+			return nil, nil, err
 		}
 	}
-	var young, aged []time.Duration
+	return t, took, nil
+}
+
+// turns lets new tables and an old one take turns.
+func turns(ctx context.Context, dir string, old *delta.Table, commits, rounds int) (young, aged []time.Duration, err error) {
 	for r := range rounds {
 		t, err := newTable(ctx, filepath.Join(dir, "young"+strconv.Itoa(r)), delta.Options{})
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		for i := range 100 {
 			a, err := commitFiles(ctx, t, i, 1)
 			if err != nil {
-				return err
+				return nil, nil, err
 			}
 			b, err := commitFiles(ctx, old, commits+r*100+i, 1)
 			if err != nil {
-				return err
+				return nil, nil, err
 			}
 			young, aged = append(young, a), append(aged, b)
 		}
 		if err := t.Close(ctx); err != nil {
-			return err
+			return nil, nil, err
 		}
 	}
-	if err := old.Close(ctx); err != nil {
-		return err
-	}
-	n := len(took)
-	fmt.Fprintf(w, "commits of one file each, fsynced on the local disk, a checkpoint every 100 beside them\n\n")
-	table := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(table, "| commits \t| p50 \t| p99 \t| p99 against the first \t|\n|---\t|---\t|---\t|---\t|")
-	first, window := took[:min(100, n)], max(100, n/10)
-	row := func(what string, d, against []time.Duration) {
-		fmt.Fprintf(table, "| %s \t| %s \t| %s \t| %.2f \t|\n", what, quantile(d, 50), quantile(d, 99), float64(quantile(d, 99))/float64(quantile(against, 99)))
-	}
-	row("1 to 100", first, first)
-	row(fmt.Sprintf("%d to %d", n-100+1, n), took[n-100:], first)
-	row(fmt.Sprintf("%d to %d", n-window+1, n), took[n-window:], first)
-	row(fmt.Sprintf("in turns: 1 to 100 of %d new tables", rounds), young, young)
-	row(fmt.Sprintf("in turns: %d to %d", n+1, n+100*rounds), aged, young)
-	fmt.Fprintln(table)
-	return table.Flush()
+	return young, aged, nil
 }
 
 func quantile(d []time.Duration, percent int) time.Duration {
