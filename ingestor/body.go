@@ -55,7 +55,7 @@ func (p *Pipeline) grow(body []byte, total int64) ([]byte, error) {
 	if total >= 0 {
 		size = min(size, total)
 	}
-	if !p.admit.pool.TryTake(int(size) - cap(body)) {
+	if !p.charge(int(size) - cap(body)) {
 		return body, errPoolFull
 	}
 	return append(make([]byte, 0, size), body...), nil

@@ -271,3 +271,46 @@ func TestAProducerThatTakesNoAckLeavesTimeForTheRest(t *testing.T) {
 		t.Errorf("stop: %v", err)
 	}
 }
+
+// TestShortMemoryHastensTheCommit also while there is no channel: what waits in the batch would otherwise hold the memory until it
+// is old enough, and every door without credit shut.
+func TestShortMemoryHastensTheCommit(t *testing.T) {
+	for _, door := range []string{protocol.RouteRequest, protocol.RouteFireAndForget, "http"} {
+		t.Run(door, func(t *testing.T) {
+			h := start(t, func(c *Config) { c.Pipelines[0].Batch.MaxAge = time.Hour })
+			c, p := h.dial(), h.in.pipelines["p"]
+			event := rsocket.NewPayload([]byte(`{"a":1}`), route(protocol.RouteFireAndForget))
+			if err := c.FireAndForget(t.Context(), event); err != nil {
+				t.Fatal(err)
+			}
+			h.accepted(1)
+			all := p.admit.pool.Capacity()
+			p.admit.pool.Hold(all)
+			var err error
+			switch door {
+			case "http":
+				if status, body, _ := h.post("/v1/pipelines/p/events", "application/json", `{"a":2}`); status != http.StatusTooManyRequests {
+					t.Error(status, body)
+				}
+			case protocol.RouteRequest:
+				if _, err := c.RequestResponse(t.Context(), rsocket.NewPayload([]byte(`{"a":2}`), route(door))); err == nil {
+					t.Error("a request was taken without memory")
+				}
+			default:
+				err = c.FireAndForget(t.Context(), event)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			late := time.After(10 * time.Second)
+			for p.metrics.totals.committed.Load() == 0 {
+				select {
+				case <-late:
+					t.Fatal("the batch is not committed")
+				case <-time.After(time.Millisecond):
+				}
+			}
+			p.admit.pool.Hold(-all)
+		})
+	}
+}

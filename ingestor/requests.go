@@ -72,6 +72,16 @@ func (p *Pipeline) appendSingle(ctx context.Context, door string, mime event.MIM
 	return err
 }
 
+// charge takes n bytes for a payload that came without credit. When there are none, what the batch holds is committed at once
+// instead of when it is old enough: admission sees to that only while channels are open.
+func (p *Pipeline) charge(n int) bool {
+	if p.admit.pool.TryTake(n) {
+		return true
+	}
+	p.flusher.Hasten()
+	return false
+}
+
 var errOverloaded = &rsocket.Error{Code: rsocket.CodeRejected, Message: "the pipeline holds as much as its memory budget allows: try again later, or use ingest.stream, which is paced by demand"}
 
 // serveRequest handles ingest.request: one payload, answered by an ack after the commit.
@@ -84,7 +94,7 @@ func (p *Pipeline) serveRequest(ctx context.Context, r *rsocket.Request, reply *
 	case p.closed() != nil:
 		p.refuse(reply, &rsocket.Error{Code: rsocket.CodeRejected, Message: p.closed().Message})
 		return
-	case !p.admit.pool.TryTake(len(r.Data)):
+	case !p.charge(len(r.Data)):
 		p.refuse(reply, errOverloaded)
 		return
 	}
@@ -135,6 +145,9 @@ func (p *Pipeline) serveFireAndForget(_ context.Context, r *rsocket.Request) {
 	ctx := p.life
 	head, err := p.readOpening(r)
 	if err == nil {
+		if p.admit.pool.Over() {
+			p.flusher.Hasten()
+		}
 		err = p.admit.pool.Await(ctx)
 	}
 	if err != nil {
