@@ -233,7 +233,7 @@ func retype(s *schema.Type, name string, path []string, to *schema.Type, exact b
 		}
 	case from.Kind == to.Kind && from.Precision == to.Precision && from.Scale == to.Scale:
 		wide = from
-	case !widens(from, to) && !(isNumber(from) && isNumber(to)):
+	case !widens(from, to) && (!isNumber(from) || !isNumber(to)):
 		return nil, &WideningError{name, "it is " + from.String() + ", and not all of its values are values of " + to.String()}
 	case !widens(from, to) && !exact:
 		return nil, &WideningError{name, "it is " + from.String() + ", and not all of its values are values of " + to.String() +

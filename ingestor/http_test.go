@@ -18,7 +18,7 @@ func TestAPostWhoseClientHasClosedItsSide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // it was read to its end
+	defer c.Close()
 	const post = "POST /v1/pipelines/p/events HTTP/1.1\r\nHost: p\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n" + `{"a":1}`
 	if _, err := c.Write([]byte(post)); err != nil {
 		t.Fatal(err)

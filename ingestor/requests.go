@@ -202,7 +202,8 @@ func (p *Pipeline) watch(ctx context.Context, out *rsocket.Sender, every time.Du
 	defer t.Stop()
 	open, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(p.watching, cancel)()
+	stop := context.AfterFunc(p.watching, cancel)
+	defer stop()
 	for {
 		if err := out.AwaitCredit(open); err != nil && open.Err() == nil {
 			return err
