@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -25,6 +27,20 @@ func examples(t *testing.T, cmd *cobra.Command) []string {
 	return lines
 }
 
+// writeOrders makes the Avro and Protobuf files of the examples.
+func writeOrders(t *testing.T, dir string) {
+	t.Helper()
+	files, err := orderFiles(20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, from := range map[string]string{"orders.avro": "orders-deflate.avro", "orders.pb": "orders.pb", "order.proto": "order.proto"} {
+		if err := os.WriteFile(filepath.Join(dir, name), files[from], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // withoutTarget matches a send to the default target.
 var withoutTarget = regexp.MustCompile(`weir send( [^-]\S*)?$`)
 
@@ -42,7 +58,7 @@ gzip -k events.ndjson
 printf 'user,amount\nbob,3\n' > orders.csv
 weir demo --dir tables
 weir init --from events.ndjson > pipeline.yaml
-cp pipeline.yaml served.yaml
+sed 's/^spec:/spec:\n  schema: {format: {protobuf: {file: order.proto, message: shop.v1.Order}}}/' pipeline.yaml > served.yaml
 printf 'cases:\n- name: a case\n  given: [{user: ada}]\n  expect: [{user: ada}]\n' | tee pipeline.test.yaml > more.yaml
 ` + ports.edit("served.yaml") + `weir run served.yaml &
 ` + ports.replacer().Replace("curl -s --retry 50 --retry-delay 1 --retry-connrefused http://localhost:9090/readyz\n"))
@@ -69,5 +85,7 @@ printf 'cases:\n- name: a case\n  given: [{user: ada}]\n  expect: [{user: ada}]\
 	}
 	script.WriteString("kill $!\nwait $!\n")
 	t.Setenv("TMPDIR", t.TempDir()) // of the demo
-	t.Log(runBash(t, t.TempDir(), script.String()))
+	dir := t.TempDir()
+	writeOrders(t, dir)
+	t.Log(runBash(t, dir, script.String()))
 }

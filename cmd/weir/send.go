@@ -68,7 +68,7 @@ An interrupt stops the reading; what was read is still sent. The exit code is 0 
   weir send events.ndjson.gz --to localhost:7000 --batch 100
   weir send orders.csv --to weir.example:7000 --pipeline orders --rate 500
   weir send orders.avro
-  weir send orders.pb --format protobuf --batch 100
+  weir send orders.pb --format protobuf --batch 100 --to localhost:7000
   weir send events.ndjson --to weir://events-headless:7000/events`,
 		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
