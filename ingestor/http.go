@@ -4,18 +4,33 @@ import (
 	"encoding/json"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"github.com/weir-dev/weir/protocol"
 )
 
-// readTimeout bounds the time to read the headers of a request; bodies are bounded by bodyTimeout.
 const (
-	readTimeout = 10 * time.Second
-	bodyTimeout = 60 * time.Second
+	readTimeout = 10 * time.Second // for the headers of a request
+	bodyTimeout = 60 * time.Second // for its body
+	idleTimeout = 2 * time.Minute  // for the next request on a connection
 )
+
+func newHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10}
+}
+
+// bounded lets the connections of ln beyond the first n wait until one of those is closed. ln may be nil, and n 0: no bound.
+func bounded(ln net.Listener, n int) net.Listener {
+	if ln == nil || n == 0 {
+		return ln
+	}
+	return netutil.LimitListener(ln, n)
+}
 
 // httpDoor takes POST /v1/pipelines/{name}/events.
 func (i *Ingestor) httpDoor() http.Handler {

@@ -2,8 +2,10 @@ package ingestor
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -35,5 +37,42 @@ func TestAPostWhoseClientHasClosedItsSide(t *testing.T) {
 	}
 	if res.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("before its commit: %s", res.Status)
+	}
+}
+
+// TestConnectionsOverHTTPWait beyond their number, so that idle ones cannot take all file descriptors.
+func TestConnectionsOverHTTPWait(t *testing.T) {
+	h := start(t, func(c *Config) { c.MaxConnections = 1 })
+	addr := strings.TrimPrefix(h.http, "http://")
+	var d net.Dialer
+	first, err := d.DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	second, err := d.DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if _, err := second.Write([]byte("GET / HTTP/1.1\r\nHost: p\r\nConnection: close\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(second)
+	if _, err := r.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("beside the first: %v", err)
+	}
+	if err := errors.Join(first.Close(), second.SetReadDeadline(time.Time{})); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := res.Body.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -157,11 +157,11 @@ func (i *Ingestor) openDoors(ctx context.Context) (serve []func() error, closeAl
 	for _, d := range []struct {
 		ln net.Listener
 		h  http.Handler
-	}{{i.conf.HTTP, i.httpDoor()}, {i.conf.Admin, adminDoor(func() prometheus.Gatherer { return i.conf.Registry }, i.PodStatus, i.serveTap)}} {
+	}{{bounded(i.conf.HTTP, i.conf.MaxConnections), i.httpDoor()}, {i.conf.Admin, adminDoor(func() prometheus.Gatherer { return i.conf.Registry }, i.PodStatus, i.serveTap)}} {
 		if d.ln == nil {
 			continue
 		}
-		srv := &http.Server{Handler: d.h, ReadHeaderTimeout: readTimeout, MaxHeaderBytes: 64 << 10}
+		srv := newHTTPServer(d.h)
 		srv.RegisterOnShutdown(i.closeTaps)
 		serve = append(serve, func() error {
 			if err := srv.Serve(d.ln); !errors.Is(err, http.ErrServerClosed) {

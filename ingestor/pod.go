@@ -44,7 +44,7 @@ func RunPod(ctx context.Context, conf PodConfig) error {
 	p := &pod{conf: conf}
 	p.starting(nil)
 	p.metrics.Store(prometheus.NewRegistry())
-	srv := &http.Server{Handler: adminDoor(func() prometheus.Gatherer { return p.metrics.Load() }, p.status, p.serveTap), ReadHeaderTimeout: readTimeout, MaxHeaderBytes: 64 << 10}
+	srv := newHTTPServer(adminDoor(func() prometheus.Gatherer { return p.metrics.Load() }, p.status, p.serveTap))
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(conf.Admin) }()
 	err := p.run(ctx)

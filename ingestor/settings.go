@@ -44,7 +44,7 @@ type Config struct {
 	RSocket        net.Listener
 	HTTP           net.Listener // nil: no HTTP door
 	Admin          net.Listener // /metrics, /livez, /readyz, /status; nil: none
-	MaxConnections int          // 0: no bound but that of the file descriptors
+	MaxConnections int          // of RSocket, and of HTTP; 0: no bound but that of the file descriptors
 	Grace          time.Duration
 	Version        string // for status and commitInfo
 	Registry       *prometheus.Registry

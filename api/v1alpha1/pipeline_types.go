@@ -225,7 +225,8 @@ type FlowSpec struct {
 	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('1Ki')) >= 0 && quantity(string(self)).compareTo(quantity('16Mi')) <= 0",message="1Ki to 16Mi"
 	MaxEventBytes *resource.Quantity `json:"maxEventBytes,omitempty"`
 
-	// Largest number of RSocket connections at once, 1 to 1000000. Further ones are refused. Default 10000.
+	// Largest number of connections at once, over RSocket and over HTTP each, 1 to 1000000. Further ones are refused over RSocket
+	// and wait over HTTP. Default 10000.
 	// +optional
 	// +default=10000
 	// +kubebuilder:validation:Minimum=1
