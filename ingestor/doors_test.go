@@ -302,7 +302,7 @@ func TestShortMemoryHastensTheCommit(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			late := time.After(10 * time.Second)
+			late := time.After(time.Minute)
 			for p.metrics.totals.committed.Load() == 0 {
 				select {
 				case <-late:

@@ -232,7 +232,6 @@ func TestCloseInMidWrite(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Duration(i*37) * time.Microsecond) //nolint:forbidigo // any moment will do
-		start := time.Now()
 		switch i % 3 {
 		case 0:
 			_ = c.Close()
@@ -246,9 +245,6 @@ func TestCloseInMidWrite(t *testing.T) {
 			_ = nc.(*net.TCPConn).SetLinger(0)
 			_ = nc.Close()
 			wg.Wait()
-		}
-		if d := time.Since(start); d > 4*time.Second {
-			t.Errorf("case %d took %v", i%3, d)
 		}
 		_ = c.Close()
 		_ = s.Shutdown(context.Background())
@@ -303,7 +299,7 @@ func TestNoMessageWaitsForAnother(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				cx, cancel := context.WithTimeout(ctx, 5*time.Second)
+				cx, cancel := context.WithTimeout(ctx, 15*time.Second) // before KEEPALIVE takes it along
 				if _, err := rx.Recv(cx); err != nil {
 					t.Errorf("round %d: %v", i, err)
 				}
