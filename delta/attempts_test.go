@@ -103,15 +103,7 @@ func TestCommitOnce(t *testing.T) {
 				if c.before != nil {
 					c.before(t, h)
 				}
-				f.set(func(f *faulty) {
-					f.put = func(string, []byte) (bool, error) {
-						f.set(func(f *faulty) { f.put = nil })
-						if c.during != nil {
-							c.during(t, h)
-						}
-						return true, nil
-					}
-				})
+				h.beforeNextPut(t, c.during)
 				res, err := table.CommitOnce(t.Context(), &work, appending("a"))
 				must(t, err)
 				if c.landed != (res.Attempts == 0) {
@@ -244,4 +236,18 @@ func TestCommitOnceAmongFaults(t *testing.T) {
 			})
 		})
 	}
+}
+
+// beforeNextPut calls what, which may be nil, before the next put is done.
+func (h *held) beforeNextPut(t *testing.T, what func(*testing.T, *held)) {
+	t.Helper()
+	h.f.set(func(f *faulty) {
+		f.put = func(string, []byte) (bool, error) {
+			f.set(func(f *faulty) { f.put = nil })
+			if what != nil {
+				what(t, h)
+			}
+			return true, nil
+		}
+	})
 }

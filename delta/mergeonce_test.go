@@ -63,15 +63,7 @@ func TestMergeOnce(t *testing.T) {
 				if c.before != nil {
 					c.before(t, h)
 				}
-				f.set(func(f *faulty) {
-					f.put = func(string, []byte) (bool, error) {
-						f.set(func(f *faulty) { f.put = nil })
-						if c.during != nil {
-							c.during(t, h)
-						}
-						return true, nil
-					}
-				})
+				h.beforeNextPut(t, c.during)
 				res, err := table.Merge(t.Context(), source(2), o)
 				must(t, err)
 				if res.Version != first.Version+1 || (res.Attempts == 0) != c.found || res.Updated != 2 || res.Inserted != 0 || res.FilesRemoved != 1 || res.BytesAdded == 0 {

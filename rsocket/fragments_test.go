@@ -89,15 +89,7 @@ func TestSlowFragmentsOfAPeerThatDoesNotRead(t *testing.T) {
 		p.send(opened(FrameRequestStream, 101, maxCredit, 0, data("s")))
 		c := <-conns
 		synctest.Wait() // the stream has filled the buffer
-		full := func() bool {
-			c.w.mu.Lock()
-			defer c.w.mu.Unlock()
-			return len(c.w.buf) >= c.w.limit+controlReserve
-		}
-		for !full() {
-			p.send(appendKeepAlive(nil, true, 0, make([]byte, 4000)))
-			synctest.Wait()
-		}
+		fillWriteBuffer(p, c)
 		time.Sleep(2 * time.Minute) //nolint:forbidigo // fake time
 		p.send(appendKeepAlive(nil, false, 0, nil))
 		synctest.Wait()
@@ -117,4 +109,17 @@ func TestSlowFragmentsOfAPeerThatDoesNotRead(t *testing.T) {
 		}
 		_ = nc.Close()
 	})
+}
+
+// fillWriteBuffer has p ask for answers, which it does not read, until the write buffer of c takes nothing more.
+func fillWriteBuffer(p *rawPeer, c *Conn) {
+	full := func() bool {
+		c.w.mu.Lock()
+		defer c.w.mu.Unlock()
+		return len(c.w.buf) >= c.w.limit+controlReserve
+	}
+	for !full() {
+		p.send(appendKeepAlive(nil, true, 0, make([]byte, 4000)))
+		synctest.Wait()
+	}
 }

@@ -42,15 +42,7 @@ func TestShutdownOfLeasesIsBounded(t *testing.T) {
 		p.send(opened(FrameRequestStream, 1, maxCredit, 0, data("s")))
 		c := <-conns
 		synctest.Wait()
-		full := func() bool {
-			c.w.mu.Lock()
-			defer c.w.mu.Unlock()
-			return len(c.w.buf) >= c.w.limit+controlReserve
-		}
-		for !full() {
-			p.send(appendKeepAlive(nil, true, 0, make([]byte, 4000)))
-			synctest.Wait()
-		}
+		fillWriteBuffer(p, c)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		late := time.AfterFunc(10*time.Minute, func() {

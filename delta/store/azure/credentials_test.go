@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -61,25 +60,20 @@ func entra(token string, ok func(*http.Request) bool) http.HandlerFunc {
 // environment has nothing of the machine's but what a test says; %s is a directory with the given files.
 func environment(t *testing.T, env, files map[string]string) {
 	t.Helper()
-	dir := t.TempDir()
+	var names []string
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AZURE_") {
-			t.Setenv(name, "")
-			if err := os.Unsetenv(name); err != nil { // which is not the same to the client of Azure; Setenv brings it back
-				t.Fatal(err)
-			}
+			names = append(names, name)
 		}
 	}
-	t.Setenv("HOME", dir)
-	t.Setenv("PATH", dir) // no command line tools
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+	t.Setenv("PATH", t.TempDir()) // no command line tools
+	for _, name := range names {  // unset, not empty, to the client of Azure; Setenv brings it back
+		t.Setenv(name, "")
+		if err := os.Unsetenv(name); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, value := range env {
-		t.Setenv(name, strings.ReplaceAll(value, "%s", dir))
-	}
+	storetest.Environment(t, nil, env, files)
 }
 
 func openIn(t *testing.T, cloud *storetest.Cloud) (*remote.Store, error) {

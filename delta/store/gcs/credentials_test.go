@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -115,26 +113,12 @@ func has(want map[string]string) func(*http.Request) error {
 	}
 }
 
-// environment has nothing of the machine's but what a test says; %s is a directory with the given files.
+// environment has nothing of the machine's but what a test says, see [storetest.Environment].
 func environment(t *testing.T, env, files map[string]string) {
 	t.Helper()
-	dir := t.TempDir()
-	for _, name := range []string{"GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_SKIP_SIGNATURE", "STORAGE_EMULATOR_HOST", "GCE_METADATA_HOST"} {
-		t.Setenv(name, "")
-	}
-	t.Setenv("HOME", dir)
-	for name, content := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(strings.ReplaceAll(content, "%s", dir)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, value := range env {
-		t.Setenv(name, strings.ReplaceAll(value, "%s", dir))
-	}
+	storetest.Environment(t, []string{
+		"GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_SKIP_SIGNATURE", "STORAGE_EMULATOR_HOST", "GCE_METADATA_HOST",
+	}, env, files)
 }
 
 func openIn(t *testing.T, cloud *storetest.Cloud) *remote.Store {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -57,28 +56,16 @@ func only(ok func(r *http.Request) bool, answer string) http.HandlerFunc {
 	}
 }
 
-// environment has nothing of the machine's but what a test says; %s is a directory with the given files.
+// environment has nothing of the machine's but what a test says, see [storetest.Environment].
 func environment(t *testing.T, env, files map[string]string) {
 	t.Helper()
-	dir := t.TempDir()
+	var names []string
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "AWS_") {
-			t.Setenv(name, "")
+			names = append(names, name)
 		}
 	}
-	t.Setenv("HOME", dir)
-	for name, content := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(strings.ReplaceAll(content, "%s", dir)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, value := range env {
-		t.Setenv(name, strings.ReplaceAll(value, "%s", dir))
-	}
+	storetest.Environment(t, names, env, files)
 }
 
 func openIn(t *testing.T, cloud *storetest.Cloud, region string) *remote.Store {

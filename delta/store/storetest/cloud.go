@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -83,4 +85,27 @@ func (c *Cloud) Transport(t *testing.T) *remote.Transport {
 	}
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
+}
+
+// Environment leaves a test nothing of the machine's credentials: the named variables are empty and HOME is a new directory. Then
+// it sets env and writes files, by their paths in that directory, which %s stands for.
+func Environment(t *testing.T, names []string, env, files map[string]string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HOME", dir)
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(content, "%s", dir)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, value := range env {
+		t.Setenv(name, strings.ReplaceAll(value, "%s", dir))
+	}
 }
