@@ -120,6 +120,59 @@ func TestOptimizeSizes(t *testing.T) {
 }
 
 // TestOptimizeLoses removes a file while it is being packed.
+// TestOptimizeDropsDeletedRows from files that are large enough to be left alone otherwise.
+func TestOptimizeDropsDeletedRows(t *testing.T) {
+	table := create(t, store.NewMemory(), delta.CreateOptions{})
+	must(t, table.EnableDeletionVectors(t.Context()))
+	ids := make([]int64, 100)
+	for i := range ids {
+		ids[i] = int64(i)
+	}
+	write(t, table, longs(ids...))
+	remove := func(where string) {
+		t.Helper()
+		p, err := delta.ParsePredicate(where, oneColumn)
+		must(t, err)
+		_, err = table.Delete(t.Context(), delta.DeleteOptions{Where: p})
+		must(t, err)
+	}
+	optimize := func(o delta.OptimizeOptions) int {
+		t.Helper()
+		o.TargetSize = 1 // so that no file is small
+		done, err := table.Optimize(t.Context(), o)
+		must(t, err)
+		return done.FilesRemoved
+	}
+	for _, step := range []struct {
+		where string
+		files int
+	}{
+		{"id < 5", 0}, // a twentieth
+		{"id = 5", 1}, // more
+		{"id = 6", 0}, // of a new file
+	} {
+		remove(step.where)
+		if n := optimize(delta.OptimizeOptions{DryRun: true}); n != step.files {
+			t.Errorf("after %s: a dry run names %d files, want %d", step.where, n, step.files)
+		}
+		if n := optimize(delta.OptimizeOptions{}); n != step.files {
+			t.Errorf("after %s: %d files were written anew, want %d", step.where, n, step.files)
+		}
+	}
+	var vectors []int64
+	for a := range table.Snapshot().Files() {
+		if a.DeletionVector != nil {
+			vectors = append(vectors, a.DeletionVector.Cardinality)
+		}
+	}
+	if d := cmp.Diff([]int64{1}, vectors); d != "" {
+		t.Errorf("deleted rows (-want +got):\n%s", d)
+	}
+	if n, ok := table.Snapshot().NumRecords(); !ok || n != 93 || len(rows(t, table.Snapshot(), nil)) != 93 {
+		t.Errorf("%d rows, want 93", n)
+	}
+}
+
 func TestOptimizeLoses(t *testing.T) {
 	f := &faulty{Store: store.NewMemory()}
 	table := create(t, f, delta.CreateOptions{})

@@ -12,6 +12,9 @@ import (
 	"github.com/weir-dev/weir/delta/parquet"
 )
 
+// wornShare is the part of a file's rows, one of so many, beyond which the deleted ones are worth writing it anew.
+const wornShare = 20
+
 // OptimizeOptions say how [Table.Optimize] packs files. The zero value is useful.
 type OptimizeOptions struct {
 	TargetSize int64             // bytes of a file; 0 means delta.targetFileSize, or 128 MiB
@@ -63,7 +66,8 @@ type OptimizeResult struct {
 }
 
 // Optimize packs small files of a partition into larger ones, the rows in the order in which the files were made, or sorts
-// them by Z-order. The rows stay the same, so the commits say dataChange = false and streams that follow the table do not see them. Appends by others
+// them by Z-order. Packing also writes large files anew of whose rows more than a twentieth are deleted, as Spark's OPTIMIZE
+// does. The rows stay the same, so the commits say dataChange = false and streams that follow the table do not see them. Appends by others
 // go on meanwhile. The old files stay until they are vacuumed.
 //
 // Errors: *ZOrderError, those of [Snapshot.Read], [Table.WriteData] and [Table.Commit]; a *ConflictError if someone else removed one of the
@@ -127,18 +131,32 @@ func (b bin) size() (n int64) {
 	return n
 }
 
-// bins are the files worth packing: neighbours in time, of one partition, which together stay below the target size.
+// worn says whether a large part of the file is rows that its deletion vector takes out: each read still loads them.
+func (a *Add) worn() bool {
+	if a.DeletionVector == nil {
+		return false
+	}
+	rows, ok := a.storedRecords()
+	return ok && a.DeletionVector.Cardinality > rows/wornShare
+}
+
+// bins are the files worth packing: neighbours in time, of one partition, which together stay below the target size, and
+// those that are worn.
 func (s *Snapshot) bins(o OptimizeOptions) []bin {
 	byPartition := map[string]bin{}
 	for _, a := range s.inOrder() {
-		if a.Size < o.TargetSize && (o.Where == nil || o.Where(a)) {
+		if (a.Size < o.TargetSize || a.worn()) && (o.Where == nil || o.Where(a)) {
 			key := partitionKey(a.PartitionValues)
 			byPartition[key] = append(byPartition[key], a)
 		}
 	}
 	var bins []bin
 	for _, key := range slices.Sorted(maps.Keys(byPartition)) {
-		bins = append(bins, byPartition[key].fill(o.TargetSize)...)
+		for _, run := range chunked(byPartition[key], o.TargetSize) {
+			if len(run) > 1 || run[0].worn() {
+				bins = append(bins, run)
+			}
+		}
 	}
 	return bins
 }
