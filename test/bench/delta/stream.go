@@ -22,7 +22,19 @@ import (
 )
 
 // The ways to keep a table under a stream of changes.
-var strategies = []string{"copy-on-write", "deletion vectors", "deletion vectors, optimized"}
+const (
+	rewritten  = "copy-on-write"
+	marked     = "deletion vectors"
+	maintained = "deletion vectors, maintained"
+)
+
+var strategies = []string{rewritten, marked, maintained}
+
+// looksEach are the batches between two looks of the maintainer: it looks every minute, and a minute has twelve batches.
+const looksEach = 12
+
+// measured are the numbers of batches after which a run says how far it is.
+var measured = []int{1, 2, 5, 10, 20, 50, 100, 200, 360, 720, 1440, 2160, 2880, 3600, 4320}
 
 // streamed is what a run says.
 type streamed struct {
@@ -49,16 +61,20 @@ func streamBench(ctx context.Context, args []string) error {
 	var rows, changes int64
 	var batches int
 	var limit time.Duration
-	var file string
+	var file, only string
 	err := parse("stream", args, func(f *flag.FlagSet) {
 		f.Int64Var(&rows, "rows", 1_000_000, "rows of the table at the start")
 		f.IntVar(&batches, "batches", 720, "batches of changes: an hour has 720 of five seconds")
 		f.Int64Var(&changes, "changes", 1000, "changes in a batch")
 		f.DurationVar(&limit, "limit", 4*time.Minute, "time after which a strategy is cut short")
+		f.StringVar(&only, "only", "", "one strategy: "+strings.Join(strategies, "; "))
 		f.StringVar(&file, "o", "", "file for the report too")
 	})
 	if err != nil {
 		return err
+	}
+	if only != "" && !slices.Contains(strategies, only) {
+		return fmt.Errorf("-only %q: there are %s", only, strings.Join(strategies, "; "))
 	}
 	w, done, err := out(file)
 	if err != nil {
@@ -84,6 +100,9 @@ func streamBench(ctx context.Context, args []string) error {
 	fmt.Fprintln(table, "| strategy \t| batches \t| changes \t| written \t| amplification \t| files \t| longest batch \t| CPU \t| peak memory \t|")
 	fmt.Fprintln(table, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
 	for i, name := range strategies {
+		if only != "" && only != name {
+			continue
+		}
 		to := filepath.Join(dir, strconv.Itoa(i))
 		if err := cloneTable(filepath.Join(dir, "base"), to); err != nil {
 			return err
@@ -104,19 +123,22 @@ func streamBench(ctx context.Context, args []string) error {
 		return err
 	}
 	plot(w, results)
+	if err := stretches(w, results); err != nil {
+		return err
+	}
 	return done()
 }
 
 // plot draws the amplification of each strategy over the batches, on a logarithmic axis.
 func plot(w io.Writer, results []streamed) {
-	const marks = "CDO"
+	const marks = "CDM"
 	top := 1.0
 	for _, r := range results {
 		for _, p := range r.Points {
 			top = max(top, p.amplification())
 		}
 	}
-	fmt.Fprintf(w, "\nbytes written for each byte of changes, so far (C %s, D %s, O %s)\n\n```\n", strategies[0], strategies[1], strategies[2])
+	fmt.Fprintf(w, "\nbytes written for each byte of changes, so far (C %s, D %s, M %s)\n\n```\n", strategies[0], strategies[1], strategies[2])
 	for level := 1.0; ; level *= 2 {
 		if level >= top {
 			top = level
@@ -143,6 +165,37 @@ func plot(w io.Writer, results []streamed) {
 		fmt.Fprintf(w, "%-6d", n)
 	}
 	fmt.Fprint(w, "\n```\n")
+}
+
+// stretches shows what a byte of changes cost between two points: a cost that is bounded stops to grow.
+func stretches(w io.Writer, results []streamed) error {
+	fmt.Fprint(w, "\nbytes written for each byte of changes, of these batches alone\n\n")
+	table := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	fmt.Fprint(table, "| batches \t")
+	for _, name := range strategies {
+		fmt.Fprintf(table, "| %s \t", name)
+	}
+	fmt.Fprint(table, "|\n|---\t"+strings.Repeat("|---\t", len(strategies))+"|\n")
+	before := make([]point, len(results))
+	from := 0
+	for _, n := range plotted(results) {
+		fmt.Fprintf(table, "| to %d \t", n)
+		for i, r := range results {
+			cell := ""
+			if at := slices.IndexFunc(r.Points, func(p point) bool { return p.Batches == n }); at >= 0 {
+				p := r.Points[at]
+				cell = fmt.Sprintf("%.1f", point{Changes: p.Changes - before[i].Changes, Written: p.Written - before[i].Written}.amplification())
+				if from != before[i].Batches {
+					cell += fmt.Sprintf(" (from %d)", before[i].Batches+1)
+				}
+				before[i] = p
+			}
+			fmt.Fprintf(table, "| %s \t", cell)
+		}
+		fmt.Fprintln(table, "|")
+		from = n
+	}
+	return table.Flush()
 }
 
 // plotted are the numbers of batches that have points.
@@ -174,11 +227,14 @@ func streamWeir(ctx context.Context, args []string) error {
 	if s.table, err = delta.Open(ctx, s.st, delta.Options{}); err != nil {
 		return err
 	}
-	if s.strategy != strategies[0] {
+	if s.strategy != rewritten {
 		if err := s.table.EnableDeletionVectors(ctx); err != nil {
 			return err
 		}
 	}
+	s.maintainer = delta.NewMaintainer(s.table, delta.MaintenancePolicy{Compact: true, Share: 1, Report: func(r delta.MaintenanceReport) {
+		s.failed = errors.Join(s.failed, r.Err)
+	}})
 	if err := s.run(ctx, batches, changes, limit); err != nil {
 		return err
 	}
@@ -203,6 +259,9 @@ type streamRun struct {
 	gone     map[int64]bool  // ids that were deleted
 	changes  int64           // bytes
 	result   streamed
+
+	maintainer *delta.Maintainer
+	failed     error // of the maintainer
 }
 
 func (s *streamRun) run(ctx context.Context, batches, changes int, limit time.Duration) error {
@@ -218,30 +277,20 @@ func (s *streamRun) run(ctx context.Context, batches, changes int, limit time.Du
 		_, err := s.table.Merge(ctx, []*column.Batch{b}, delta.MergeOptions{
 			Key: []string{"id"}, Sequence: "seq", Op: "op", Deletes: []string{"d"}, Matched: delta.MatchedUpdateIfNewer, Tombstones: time.Hour,
 		})
-		if err == nil && s.strategy == strategies[2] {
-			err = s.optimize(ctx, n)
+		if err == nil && s.strategy == maintained && n%looksEach == 0 {
+			s.maintainer.Look(ctx)
+			err = s.failed
 		}
 		if err != nil {
 			return err
 		}
 		s.result.Slow = max(s.result.Slow, time.Since(start))
 		late := time.Since(begun) > limit
-		if s.result.Done = n == batches; s.result.Done || late || slices.Contains([]int{1, 2, 5, 10, 20, 50, 100, 200, 360, 720}, n) {
+		if s.result.Done = n == batches; s.result.Done || late || slices.Contains(measured, n) {
 			s.result.Points = append(s.result.Points, point{n, s.changes, s.st.written.Load(), s.table.Snapshot().Bytes()})
 		}
 		if late {
 			return nil
-		}
-	}
-	return nil
-}
-
-// optimize packs the files of ten batches, and of ten such packs, so that a row is copied once for each power of ten.
-func (s *streamRun) optimize(ctx context.Context, n int) error {
-	for every, size := 10, int64(1<<20); n%every == 0; every, size = every*10, size*10 {
-		_, err := s.table.Optimize(ctx, delta.OptimizeOptions{Where: func(a *delta.Add) bool { return a.Size < size }})
-		if err != nil {
-			return err
 		}
 	}
 	return nil
