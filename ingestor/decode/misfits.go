@@ -73,7 +73,8 @@ func (m *misfits) reset() {
 	m.fresh, m.coarse = false, false
 }
 
-func (m *misfits) none() bool { return len(m.list) == 0 }
+// none says whether every value of the record has a column. A coarse list may be empty: what it named was cut.
+func (m *misfits) none() bool { return len(m.list) == 0 && !m.coarse }
 
 func (m *misfits) mark() int { return len(m.list) }
 

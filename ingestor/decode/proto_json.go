@@ -20,32 +20,38 @@ import (
 
 // occurrence is a field on the wire.
 type occurrence struct {
-	field *protoField
+	field *protoField // nil: the type has none of the number, or one of another type
+	num   protowire.Number
 	wire  protowire.Type
 	value []byte // behind the tag
 }
 
-// occurrences finds the fields of m in b, in the order of their declaration, those of one field in that of the wire.
-func (m *protoMessage) occurrences(b []byte, only *protoField) ([]occurrence, bool) {
-	var all []occurrence
+// occurrences finds the fields of m in b, in the order of their declaration, those of one field in that of the wire. strange
+// are those that m does not have, by number.
+func (m *protoMessage) occurrences(b []byte, only *protoField) (all, strange []occurrence, ok bool) {
 	for len(b) > 0 {
 		num, wire, n := protoTag(b, 0)
 		if n < 0 {
-			return nil, false
+			return nil, nil, false
 		}
 		size := protowire.ConsumeFieldValue(num, wire, b[n:])
 		if size < 0 {
-			return nil, false
+			return nil, nil, false
 		}
 		f := m.byNum[num]
-		packed := f != nil && f.repeated && wire == protowire.BytesType
-		if f != nil && (only == nil || f == only) && (wire == protoWires[f.kind] || packed) {
-			all = append(all, occurrence{f, wire, b[n : n+size]})
+		packed := f != nil && f.repeated && wire == protowire.BytesType && !f.group
+		known := f != nil && (wire == protoWires[f.kind] || packed)
+		switch {
+		case known && (only == nil || f == only):
+			all = append(all, occurrence{f, num, wire, b[n : n+size]})
+		case !known && only == nil:
+			strange = append(strange, occurrence{nil, num, wire, b[n : n+size]})
 		}
 		b = b[n+size:]
 	}
 	slices.SortStableFunc(all, func(a, b occurrence) int { return a.field.at - b.field.at })
-	return all, true
+	slices.SortStableFunc(strange, func(a, b occurrence) int { return int(a.num - b.num) })
+	return all, strange, true
 }
 
 // appendJSON appends the message b as a JSON object, or as what it stands for; depth bounds how deep it may nest.
@@ -60,7 +66,7 @@ func (m *protoMessage) appendJSON(dst, b []byte, depth int) ([]byte, bool) {
 		return m.appendAny(dst, b, depth)
 	default:
 	}
-	all, ok := m.occurrences(b, nil)
+	all, strange, ok := m.occurrences(b, nil)
 	if !ok {
 		return dst, false
 	}
@@ -75,7 +81,7 @@ func (m *protoMessage) appendJSON(dst, b []byte, depth int) ([]byte, bool) {
 	if dst, ok = appendFields(dst, all, depth); !ok {
 		return dst, false
 	}
-	return append(dst, '}'), true
+	return append(appendStrange(dst, strange, len(all) == 0), '}'), true
 }
 
 func appendFields(dst []byte, all []occurrence, depth int) ([]byte, bool) {
@@ -95,6 +101,36 @@ func appendFields(dst []byte, all []occurrence, depth int) ([]byte, bool) {
 		all = all[n:]
 	}
 	return dst, true
+}
+
+// appendStrange appends the fields that a message type does not have under their numbers, as the column for misfits has them.
+// first says that nothing stands before them.
+func appendStrange(dst []byte, strange []occurrence, first bool) []byte {
+	for i := 0; i < len(strange); {
+		end := i + 1
+		for end < len(strange) && strange[end].num == strange[i].num {
+			end++
+		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = append(appendNumber(append(dst, '"'), int(strange[i].num), len(dst)+1), `":`...)
+		if end > i+1 {
+			dst = append(dst, '[')
+		}
+		for k, o := range strange[i:end] {
+			if k > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendWire(dst, o.wire, o.value)
+		}
+		if end > i+1 {
+			dst = append(dst, ']')
+		}
+		i = end
+	}
+	return dst
 }
 
 // appendOnly appends the one value of a wrapper or a Value; the last one on the wire stands.
@@ -141,7 +177,7 @@ func (f *protoField) appendZeroJSON(dst []byte) []byte {
 
 // appendField appends what the message b has in field f: a list and a map even if they are empty, else the value or zero.
 func (m *protoMessage) appendField(dst []byte, f *protoField, b []byte) ([]byte, bool) {
-	all, ok := m.occurrences(b, f)
+	all, _, ok := m.occurrences(b, f)
 	if !ok {
 		return dst, false
 	}
@@ -212,7 +248,7 @@ func (f *protoField) appendMap(dst []byte, all []occurrence, depth int) ([]byte,
 	dst = append(dst, '{')
 	key, value := f.message.fields[0], f.message.fields[1]
 	for i, o := range all {
-		entry, ok := f.message.occurrences(f.content(o.value), nil)
+		entry, _, ok := f.message.occurrences(f.content(o.value), nil)
 		if !ok {
 			return dst, false
 		}
@@ -385,7 +421,7 @@ func appendSecondsNanos(dst []byte, shape protoShape, b []byte) ([]byte, bool) {
 // appendAny appends a google.protobuf.Any: the fields of its message beside @type, or its bytes when the descriptor set does
 // not have the message.
 func (m *protoMessage) appendAny(dst, b []byte, depth int) ([]byte, bool) {
-	all, ok := m.occurrences(b, nil)
+	all, _, ok := m.occurrences(b, nil)
 	if !ok {
 		return dst, false
 	}
@@ -407,14 +443,16 @@ func (m *protoMessage) appendAny(dst, b []byte, depth int) ([]byte, bool) {
 	case inner == nil:
 		dst = append(base64.StdEncoding.AppendEncode(append(dst, `"value":"`...), value), '"')
 	case inner.shape == protoPlain:
-		fields, fine := inner.occurrences(value, nil)
+		fields, strange, fine := inner.occurrences(value, nil)
 		if !fine || depth <= 0 {
 			return dst, false
 		}
-		if len(fields) == 0 {
+		if len(fields)+len(strange) == 0 {
 			dst = dst[:len(dst)-1]
 		}
-		dst, ok = appendFields(dst, fields, depth-1)
+		if dst, ok = appendFields(dst, fields, depth-1); ok {
+			dst = appendStrange(dst, strange, len(fields) == 0)
+		}
 	default:
 		dst, ok = inner.appendJSON(append(dst, `"value":`...), value, depth-1)
 	}
