@@ -359,10 +359,14 @@ func (d *Decoder) avroBlocks(payload []byte, sys System, rejects []Reject) (int,
 		if err != nil {
 			return 0, nil, err
 		}
-		for i := 0; count > 0; count-- {
+		i := 0
+		for ; count > 0; count-- {
 			end := f.schema.root.skip(data, i, maxAvroDepth+HighestMaxDepth)
-			if f.left--; end < 0 || f.left < 0 {
+			if end < 0 {
 				return 0, nil, errAvroBlock
+			}
+			if f.left -= 1 + d.plan.snap.leaves; f.left < 0 {
+				return 0, nil, errArrowBudget
 			}
 			switch {
 			case d.typed(avroRecords{f.schema}, data[i:end], sys):
@@ -376,9 +380,16 @@ func (d *Decoder) avroBlocks(payload []byte, sys System, rejects []Reject) (int,
 			default:
 				rejects = append(rejects, Reject{Row: row, Reason: d.refusal()})
 			}
+			f.left -= d.beyond(data[i:end])
 			row++
 			i = end
 		}
+		if i < len(data) {
+			return 0, nil, errAvroBlock
+		}
+	}
+	if f.left < 0 {
+		return 0, nil, errArrowBudget
 	}
 	return accepted, rejects, nil
 }
@@ -442,8 +453,12 @@ func (t *avroType) skipList(b []byte, i, depth int) int {
 					return failed
 				}
 			}
+			before := i
 			if i = t.elem.skip(b, i, depth-1); i < 0 {
 				return i
+			}
+			if i == before && t.kind == avroArray {
+				break // no item of the type takes a byte
 			}
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/weir-dev/weir/delta/schema"
 )
 
-// appendJSON appends the value at b[i] as JSON and returns the index behind it, negative if it is malformed or nests deeper
-// than depth.
+// appendJSON appends the value at b[i] as JSON and returns the index behind it, negative if it is malformed, nests deeper
+// than depth, or its text is too long for the record b.
 func (t *avroType) appendJSON(dst, b []byte, i, depth int) ([]byte, int) {
 	if depth < 0 || i > len(b) {
 		return dst, failed
@@ -55,6 +55,9 @@ func (t *avroType) appendJSON(dst, b []byte, i, depth int) ([]byte, int) {
 			if k > 0 {
 				dst = append(dst, ',')
 			}
+			if tooLong(dst, b) {
+				return dst, failed
+			}
 			dst = append(appendQuoted(dst, f.key), ':')
 			if dst, i = f.typ.appendJSON(dst, b, i, depth-1); i < 0 {
 				return dst, i
@@ -92,8 +95,14 @@ func (t *avroType) appendNumberJSON(dst, b []byte, i int) ([]byte, int) {
 	return strconv.AppendInt(dst, x, 10), next
 }
 
-// maxJSONItems bounds the items of a list that take no bytes.
-const maxJSONItems = 1 << 20
+// Names of fields and items of lists may take no bytes of a record, but do take some of its text. So that has so many times the
+// bytes of the record at most, and a few more.
+const (
+	textExpansion = 64
+	freeText      = 16 << 10
+)
+
+func tooLong(dst, record []byte) bool { return len(dst) > textExpansion*len(record)+freeText }
 
 func (t *avroType) appendListJSON(dst, b []byte, i, depth int) ([]byte, int) {
 	brackets := "[]"
@@ -101,13 +110,11 @@ func (t *avroType) appendListJSON(dst, b []byte, i, depth int) ([]byte, int) {
 		brackets = "{}"
 	}
 	dst = append(dst, brackets[0])
-	items := int64(0)
 	for first := true; ; {
 		count, next := avroBlock(b, i)
-		if next < 0 || count > maxJSONItems || items > maxJSONItems {
+		if next < 0 {
 			return dst, failed
 		}
-		items += count
 		if i = next; count == 0 {
 			return append(dst, brackets[1]), i
 		}
@@ -116,6 +123,9 @@ func (t *avroType) appendListJSON(dst, b []byte, i, depth int) ([]byte, int) {
 				dst = append(dst, ',')
 			}
 			first = false
+			if tooLong(dst, b) {
+				return dst, failed
+			}
 			if t.kind == avroMap {
 				from, end := avroSpan(b, i)
 				if end < 0 || !validText(b[from:end]) {

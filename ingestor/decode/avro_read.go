@@ -276,9 +276,10 @@ func (d *Decoder) avroField(b []byte, i int, s *avroStep, slot, depth int) int {
 		from := len(d.json)
 		var end int
 		if d.json, end = s.typ.appendJSON(d.json, b, i, d.opts.MaxDepth-depth); end < 0 {
-			return d.avroBad(s, depth, i, "a malformed record, or one that nests too deep or holds text that is not UTF-8")
+			return d.avroBad(s, depth, i, "a malformed record, or one that nests too deep, is too long as JSON or holds text that is not UTF-8")
 		}
 		s.node.vec.AppendBytes(d.json[from:])
+		d.expanded += len(d.json) - from
 		d.json = d.json[:from]
 		return end
 	default:
@@ -443,7 +444,7 @@ func (d *Decoder) avroByJSON(b []byte, i int, s *avroStep, slot, depth int) int 
 	from := len(d.json)
 	var end int
 	if d.json, end = s.typ.appendJSON(d.json, b, i, d.opts.MaxDepth-depth); end < 0 {
-		return d.avroBad(s, depth, i, "a malformed value, or one that nests too deep or holds text that is not UTF-8")
+		return d.avroBad(s, depth, i, "a malformed value, or one that nests too deep, is too long as JSON or holds text that is not UTF-8")
 	}
 	d.avroAt(s, depth)
 	return d.convertText(from, i, end, s.node, slot, depth)
@@ -453,7 +454,7 @@ func (d *Decoder) avroHomeless(b []byte, i int, s *avroStep, depth int) int {
 	from := len(d.json)
 	var end int
 	if d.json, end = s.typ.appendJSON(d.json, b, i, d.opts.MaxDepth-depth); end < 0 {
-		return d.avroBad(s, depth, i, "a malformed value, or one that nests too deep or holds text that is not UTF-8")
+		return d.avroBad(s, depth, i, "a malformed value, or one that nests too deep, is too long as JSON or holds text that is not UTF-8")
 	}
 	d.avroAt(s, depth)
 	return d.refuge(from, i, end)

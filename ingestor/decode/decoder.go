@@ -159,6 +159,10 @@ func (o *Options) typeOf(name event.MIME) event.MIME {
 	return m
 }
 
+// lineSlots is how many slots of columns lines may fill for each of their bytes, beyond Options.MaxInflated: a line {} takes one
+// of every column.
+const lineSlots = 8
+
 // maxRejects bounds the malformed records of a payload: what comes after them is not looked at, so that nobody keeps a
 // shard busy, or memory full of reasons, with a payload of rubbish.
 const maxRejects = 1000
@@ -172,6 +176,7 @@ var newline = []byte("\n")
 
 func (d *Decoder) appendLines(payload []byte, sys System, rejects []Reject) (int, []Reject) {
 	accepted, records, before, named := 0, 0, d.batch.Rows, len(rejects)
+	slots, room := 0, d.opts.MaxInflated+lineSlots*len(payload)
 	for row := 0; len(payload) > 0; row++ {
 		line := payload
 		if i := bytes.IndexByte(payload, '\n'); i >= 0 {
@@ -186,7 +191,13 @@ func (d *Decoder) appendLines(payload []byte, sys System, rejects []Reject) (int
 			continue
 		}
 		records++
+		slots += d.plan.snap.leaves
 		switch {
+		case slots > room:
+			d.begin()
+			d.fail(0, "the records of the payload would fill too many slots, mostly with nulls; this one and all after it are not taken",
+				"send fewer records in a payload")
+			return accepted, append(rejects, Reject{Row: row, Reason: d.refusal()})
 		case d.record(line, sys):
 			accepted++
 		case d.suspends():

@@ -84,7 +84,7 @@ func (d *Decoder) appendFrames(f format, many bool, payload []byte, sys System, 
 	for row := 0; row == 0 || len(fr.rest) > 0; row++ {
 		at := fr.next
 		record, ok := fr.take()
-		inflated += f.bind(d)
+		inflated += max(f.bind(d), d.plan.snap.leaves)
 		switch {
 		case !ok:
 			d.begin()
@@ -106,9 +106,14 @@ func (d *Decoder) appendFrames(f format, many bool, payload []byte, sys System, 
 			d.refusal()
 			return accepted, append(rejects, Reject{Row: row, Reason: tooManyRefused})
 		}
+		inflated += d.beyond(record)
 	}
 	return accepted, rejects
 }
+
+// beyond is what the record that was just read takes in memory beyond its bytes: items that take none on the wire, and text that
+// was made of it.
+func (d *Decoder) beyond(record []byte) int { return max(0, d.expanded+len(d.json)-len(record)) }
 
 var tooManyRefused = "more than " + strconv.Itoa(maxRejects) + " records of the payload are refused; this one and all after it are not taken"
 
