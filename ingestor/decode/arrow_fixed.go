@@ -6,6 +6,7 @@ import (
 	"math/bits"
 
 	"github.com/weir-dev/weir/delta/column"
+	"github.com/weir-dev/weir/delta/schema"
 )
 
 // fixed appends values of a fixed width.
@@ -46,6 +47,9 @@ func (p *arrowPut) fixed(v *column.Vector, arr *arrowArray, s slots) {
 		for i := range dst {
 			dst[i] = int32(binary.LittleEndian.Uint32(b[4*s.get(i):]))
 		}
+		if v.Type.Kind == schema.Date {
+			p.checkDays(dst, s)
+		}
 	case arrowInt8, arrowUint8, arrowInt16, arrowUint16:
 		for i := range n {
 			v.Int32s = append(v.Int32s, int32(integerAt(k, b, s.get(i))))
@@ -78,6 +82,23 @@ func (p *arrowPut) fixed(v *column.Vector, arr *arrowArray, s slots) {
 		}
 	default:
 		p.times(v, arr, s)
+	}
+}
+
+// The days of the years 1 to 9999, counted from 1970.
+const (
+	minDays = minMicros / microsPerSecond / secondsPerDay
+	maxDays = maxMicros / microsPerSecond / secondsPerDay
+)
+
+const dateBeyondYears = "a date beyond the years 1 to 9999"
+
+// checkDays looks at the dates of some slots.
+func (p *arrowPut) checkDays(days []int32, s slots) {
+	for i, x := range days {
+		if x < minDays || x > maxDays {
+			p.refuse(s.get(i), dateBeyondYears)
+		}
 	}
 }
 
@@ -129,8 +150,8 @@ func (p *arrowPut) times(v *column.Vector, arr *arrowArray, s slots) {
 		case arrowDate64:
 			const millisPerDay = secondsPerDay * 1000
 			days := floorDiv(int64(binary.LittleEndian.Uint64(arr.data[8*at:])), millisPerDay)
-			if days < minMicros/microsPerSecond/secondsPerDay || days > maxMicros/microsPerSecond/secondsPerDay {
-				p.refuse(at, "a date beyond the years 1 to 9999")
+			if days < minDays || days > maxDays {
+				p.refuse(at, dateBeyondYears)
 				days = 0
 			}
 			v.Int32s = append(v.Int32s, int32(days))

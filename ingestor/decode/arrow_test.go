@@ -159,6 +159,28 @@ func TestArrowTextInHalves(t *testing.T) {
 	}
 }
 
+// TestArrowDates: a date that no reader of tables takes refuses its row, as one in milliseconds does.
+func TestArrowDates(t *testing.T) {
+	s := arrow.NewSchema([]arrow.Field{{Name: "d", Type: arrow.FixedWidthTypes.Date32, Nullable: true}}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, s)
+	defer b.Release()
+	for _, days := range []arrow.Date32{0, -719_162, -719_163, 2_932_896, 2_932_897, 1<<31 - 1} {
+		b.Field(0).(*array.Date32Builder).Append(days)
+	}
+	rows := b.NewRecordBatch()
+	defer rows.Release()
+	var out bytes.Buffer
+	w := ipc.NewWriter(&out, ipc.WithSchema(s))
+	if err := errors.Join(w.Write(rows), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	d := decode.NewDecoder(decode.NewSchema(nil, decode.Options{}))
+	n, rejects := d.Append(event.Arrow, out.Bytes(), decode.System{}, nil)
+	if n != 3 || len(rejects) != 3 || rejects[0].Row != 2 || rejects[1].Row != 4 || !strings.Contains(rejects[2].Reason, "a date beyond the years 1 to 9999") {
+		t.Errorf("%d rows, %v", n, rejects)
+	}
+}
+
 // noText stands for a null.
 const noText = "\x00"
 

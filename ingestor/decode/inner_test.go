@@ -69,6 +69,18 @@ func TestTimestamps(t *testing.T) {
 	})
 }
 
+// TestTimestampsAtTheRim: a zone may lead out of the years that readers take.
+func TestTimestampsAtTheRim(t *testing.T) {
+	for text, want := range map[string]bool{
+		"0001-01-01T00:00:00Z": true, "0001-01-01T00:00:00-01:00": true, "0001-01-01T00:00:00+01:00": false,
+		"9999-12-31T23:59:59.999999Z": true, "9999-12-31T23:59:59+01:00": true, "9999-12-31T23:59:59-01:00": false,
+	} {
+		if _, ok := parseTimestamp([]byte(text)); ok != want {
+			t.Errorf("%s: %t", text, ok)
+		}
+	}
+}
+
 // TestNumbers compares the scanner and all conversions with math/big.
 func TestNumbers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -29,7 +29,8 @@ func parseTimestamp(s []byte) (micros int64, ok bool) {
 	if rest[0] == '-' {
 		offset = -offset
 	}
-	return local - offset, true
+	micros = local - offset // which may be in the year before the first, or after the last
+	return micros, micros >= minMicros && micros <= maxMicros
 }
 
 // parseLocalTimestamp reads a time without a zone: microseconds since 1970-01-01T00:00:00 of the same clock.
