@@ -1,12 +1,10 @@
 package decode
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/weir-dev/weir/delta/column"
 	"github.com/weir-dev/weir/delta/schema"
-	"github.com/weir-dev/weir/ingestor/event"
 )
 
 // Settle returns the current schema and makes its types stand: what is written with it goes to the table. Until then a
@@ -57,34 +55,6 @@ func (d *Decoder) Batch() *column.Batch { return d.batch }
 
 // Truncate takes the newest rows back, so that so many are left.
 func (d *Decoder) Truncate(rows int) { d.batch.Truncate(rows) }
-
-// Line returns the row of a payload, as [Reject] has it, of the i-th record that was decoded; refused says which rows were
-// not.
-func Line(mime event.MIME, payload []byte, i int, refused func(row int) bool) int {
-	m, _ := event.ParseMIME(string(mime))
-	lines := m == event.NDJSON
-	for row := 0; ; row++ {
-		end := len(payload)
-		if lines {
-			if at := bytes.IndexByte(payload, '\n'); at >= 0 {
-				end = at
-			}
-		}
-		blank := lines && space(payload[:end], 0) == end
-		if !blank && !refused(row) {
-			if i == 0 {
-				return row
-			}
-			i--
-		}
-		if lines {
-			if end == len(payload) {
-				return row
-			}
-			payload = payload[end+1:]
-		}
-	}
-}
 
 // suspends says whether the record that was just refused is to stop the pipeline.
 func (d *Decoder) suspends() bool {

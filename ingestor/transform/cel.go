@@ -3,6 +3,8 @@ package transform
 import (
 	"errors"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/google/cel-go/cel"
@@ -215,8 +217,20 @@ func (e *expr) eval(a *activation) (ref.Val, error) {
 	switch {
 	case err == nil && (out == nil || out.Type() == types.NullType):
 		return nil, nil //nolint:nilnil // a null is a value of its own
-	case err != nil && a.null:
+	case err != nil && a.null && fromNull(err):
 		return nil, errNull
 	}
 	return out, err
+}
+
+// nullCannot has what errors say that no null leads to, whatever else of the record is null. CEL has no types for its errors.
+var nullCannot = []string{"division by zero", "modulus by zero", "overflow", "cost limit exceeded", "out of bounds", "out of range"}
+
+// fromNull says whether a null that was read may be why an expression could not be computed.
+func fromNull(err error) bool {
+	text := err.Error()
+	if strings.Contains(text, "conversion error") {
+		return strings.Contains(text, "null")
+	}
+	return !slices.ContainsFunc(nullCannot, func(of string) bool { return strings.Contains(text, of) })
 }

@@ -3,6 +3,7 @@ package transform
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/cel-go/cel"
 
@@ -43,6 +44,26 @@ func (n *names) find(name string) (*cel.Type, error) {
 		return nil, fmt.Errorf("there is no column %s: declare it in schema.columns", name)
 	}
 	return cel.DynType, nil
+}
+
+// fieldOf says whether name is no column that is known but the path of a field in one.
+func (n *names) fieldOf(name string) (parent string, ok bool) {
+	if _, known := n.known[name]; known {
+		return "", false
+	}
+	parent, rest, _ := strings.Cut(name, ".")
+	t := n.known[parent]
+	for rest != "" && t != nil && t.Kind == schema.Struct {
+		var field string
+		field, rest, _ = strings.Cut(rest, ".")
+		i := t.Index(field)
+		if i < 0 {
+			return "", false
+		}
+		t = t.Fields[i].Type
+		ok = rest == ""
+	}
+	return parent, ok
 }
 
 func (n *names) add(name string, t *schema.Type) {
@@ -120,6 +141,8 @@ func (c *compiler) compile(s *compiled) {
 func (c *compiler) column(field, name string) {
 	if name == "" {
 		c.fail(field, "is missing: the name of a column")
+	} else if parent, of := c.names.fieldOf(name); of {
+		c.fail(field, "there is no column %s: it is a field of the struct %s; flatten that one first", name, parent)
 	} else if _, err := c.names.find(name); err != nil {
 		c.fail(field, "%v", err)
 	}

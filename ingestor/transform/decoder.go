@@ -67,7 +67,14 @@ func (d *Decoder) Append(mime event.MIME, payload []byte, sys decode.System, rej
 	if d.bound == nil || d.bound.source != d.dec.Batch().Schema {
 		d.bind()
 	}
-	lines := rejects[named:len(rejects):len(rejects)]
+	refusedBefore := rejects[named:len(rejects):len(rejects)]
+	var rows *decode.Rows // found when they are needed
+	rowOf := func(i int) int {
+		if rows == nil {
+			rows = decode.NewRows(mime, payload, refusedBefore)
+		}
+		return rows.Of(i)
+	}
 	for i, row := 0, from; i < n; i++ {
 		keep, refused, err := d.row(row)
 		switch {
@@ -79,9 +86,9 @@ func (d *Decoder) Append(mime event.MIME, payload []byte, sys decode.System, rej
 		switch {
 		case err != nil && d.prog.opts.OnError == Suspend:
 			d.cut(from)
-			return 0, append(rejects[:named], decode.Reject{Row: line(mime, payload, lines, i), Reason: refused, Suspend: true})
+			return 0, append(rejects[:named], decode.Reject{Row: rowOf(i), Reason: refused, Suspend: true})
 		case refused != "":
-			rejects = append(rejects, decode.Reject{Row: line(mime, payload, lines, i), Reason: refused})
+			rejects = append(rejects, decode.Reject{Row: rowOf(i), Reason: refused})
 			fallthrough
 		case !keep:
 			row = d.leaveOut(row)
@@ -91,13 +98,6 @@ func (d *Decoder) Append(mime event.MIME, payload []byte, sys decode.System, rej
 		}
 	}
 	return accepted, rejects
-}
-
-// line returns the row in the payload of the i-th record that was decoded.
-func line(mime event.MIME, payload []byte, refused []decode.Reject, i int) int {
-	return decode.Line(mime, payload, i, func(row int) bool {
-		return slices.ContainsFunc(refused, func(r decode.Reject) bool { return r.Row == row })
-	})
 }
 
 // leaveOut takes a row out and returns the next one to look at.

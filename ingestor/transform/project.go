@@ -100,7 +100,11 @@ func (d *Decoder) note(row int, o *op, err error) {
 	if o.name != "" {
 		key += "." + o.name
 	}
-	d.notes[row] = append(append(append(b, quote(key)...), ':'), quote(err.Error())...)
+	what := err.Error()
+	if d.prog.Hides() { // it may quote what another step is to hide
+		what = "the step failed; why is not kept, since steps of the pipeline mask or drop columns"
+	}
+	d.notes[row] = append(append(append(b, quote(key)...), ':'), quote(what)...)
 }
 
 // rescue completes the column of misfits of the batch out: it hides what is private and adds what the steps noted.

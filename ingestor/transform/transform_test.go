@@ -188,6 +188,22 @@ var stepCases = []struct {
 		},
 	},
 	{
+		name:    "an error is none of a null that is read beside it",
+		options: transform.Options{Steps: []transform.Step{{Set: &transform.Set{Column: "r", Value: "c == null ? a / b : a"}}, {Set: &transform.Set{Column: "n", Value: "c == null ? int(s) : 0"}}}},
+		records: []string{`{"a":1,"b":0,"c":1,"s":"1"}`, `{"a":1,"b":0,"s":"x"}`, `{"a":1,"s":"2"}`},
+		rows: []row{
+			{"a": int64(1), "b": int64(0), "c": int64(1), "s": "1", "r": int64(1), "n": int64(0)},
+			{"a": int64(1), "b": int64(0), "s": "x", "_rescued": `{"$transform[0].r":"transform[0] (r): division by zero","$transform[1].n":"transform[1] (n): type conversion error from 'string' to 'int'"}`},
+			{"a": int64(1), "s": "2", "n": int64(2)},
+		},
+	},
+	{
+		name:    "why a step failed does not tell what another one hides",
+		options: transform.Options{Steps: []transform.Step{{Set: &transform.Set{Column: "n", Value: "int(pin)"}}, {Drop: []string{"pin"}}}},
+		records: []string{`{"a":1,"pin":"secret"}`},
+		rows:    []row{{"a": int64(1), "_rescued": `{"$transform[0].n":"the step failed; why is not kept, since steps of the pipeline mask or drop columns"}`}},
+	},
+	{
 		name:    "an error refuses the event",
 		options: transform.Options{OnError: transform.Reject, Steps: []transform.Step{{Set: &transform.Set{Column: "r", Value: "a / b"}}}},
 		records: []string{`{"a":1,"b":0}`, `{"a":6,"b":3}`},
@@ -364,6 +380,8 @@ var faultCases = []struct {
 	{"taken", "a: long, b: long", false, transform.Step{Rename: &transform.Rename{From: "a", To: "b"}}, "rename.to", 0, 0, "already"},
 	{"no struct", "a: long", false, transform.Step{Flatten: &transform.Flatten{Column: "a", Separator: "_"}}, "flatten.column", 0, 0, "must be a struct"},
 	{"no time", "a: long", false, transform.Step{Derive: &transform.Derive{Column: "d", From: "a"}}, "derive.from", 0, 0, "must be a timestamp"},
+	{"a field that is not hidden", "user: struct<email: string>", false, transform.Step{Mask: &transform.Mask{Columns: []string{"user.email"}}}, "mask.columns[0]", 0, 0, "a field of the struct user; flatten that one first"},
+	{"a field that is not there to be dropped", "user: struct<home: struct<city: string>>", true, transform.Step{Drop: []string{"user.home.city"}}, "drop[0]", 0, 0, "flatten that one first"},
 	{"missing", "", false, transform.Step{Set: &transform.Set{}}, "set.column", 0, 0, "is missing"},
 }
 
@@ -403,5 +421,16 @@ func TestCost(t *testing.T) {
 	rejects := r.send(t, `{"l":[`+strings.Repeat("1,", 999)+`1]}`, `{"l":[1]}`)
 	if len(rejects) != 1 || !strings.Contains(rejects[0].Reason, "cost limit exceeded") {
 		t.Fatalf("%+v", rejects)
+	}
+}
+
+// TestManyRefused: to name a refused row costs no walk over all rows before it.
+func TestManyRefused(t *testing.T) {
+	p := compile(t, transform.Options{Steps: []transform.Step{{Route: &transform.Route{When: "n < 0"}}}})
+	r := newPod(nil, p, nil)
+	const rows = 100_000
+	rejects := r.send(t, "", `{"n":1}`, "  ", strings.Repeat(`{"n":-1}`+"\n", rows)+`{`)
+	if len(rejects) != rows+1 || rejects[0].Row != rows+3 || rejects[1].Row != 3 || rejects[rows].Row != rows+2 {
+		t.Fatalf("%d refused, %+v", len(rejects), rejects[:2])
 	}
 }
