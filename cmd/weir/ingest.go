@@ -25,7 +25,6 @@ const ingestGrace = 45 * time.Second
 
 func newIngestCommand() *cobra.Command {
 	o := runOptions{listen: "", grace: ingestGrace, logFormat: "json"}
-	level := "info"
 	cmd := &cobra.Command{
 		Use:   "ingest FILE",
 		Short: "Run the pipeline of a file as a pod of a cluster does",
@@ -36,23 +35,8 @@ and /readyz and /status of the metrics port say why it is not ready; the operato
 SIGTERM drains: readiness goes off, streams are told to move on, what was taken is committed and acknowledged.`,
 		Example: `  weir ingest /etc/weir/pipeline.yaml`,
 		Args:    takes("FILE"), ValidArgsFunction: pipelineFiles(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.logLevel.UnmarshalText([]byte(level)); err != nil {
-				return fmt.Errorf("--log-level %q: use debug, info, warn or error", level)
-			}
-			return ingestFile(cmd, args[0], o)
-		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&o.listen, "listen", o.listen, "address to listen on (default every one)")
-	f.StringVar(&o.portsFile, "ports-file", "", "write the addresses of the doors to this file as JSON as they open")
-	f.StringVar(&level, "log-level", level, "debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", o.logFormat, "text or json")
-	f.DurationVar(&o.grace, "grace", o.grace, "how long a stop may take to commit and acknowledge what was taken")
-	o.cluster.flags(f)
-	completeFlag(cmd, "log-level", "debug", "info", "warn", "error")
-	completeFlag(cmd, "log-format", "text", "json")
-	return cmd
+	return runs(cmd, o, "address to listen on (default every one)", ingestFile)
 }
 
 func ingestFile(cmd *cobra.Command, file string, o runOptions) error {

@@ -21,7 +21,10 @@ import (
 	"github.com/weir-dev/weir/ingestor"
 )
 
-// runOptions are the flags of weir run.
+// runGrace leaves a few of the 30 s that most supervisors give.
+const runGrace = 25 * time.Second
+
+// runOptions are the flags of weir run and of weir ingest.
 type runOptions struct {
 	listen    string
 	portsFile string
@@ -32,8 +35,7 @@ type runOptions struct {
 }
 
 func newRunCommand() *cobra.Command {
-	var o runOptions
-	level := "info"
+	o := runOptions{listen: "127.0.0.1", grace: runGrace, logFormat: "text"}
 	cmd := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Run the pipelines of a file in this process",
@@ -45,19 +47,25 @@ The exit code is 0 after a clean stop, and 1 when the pipelines could not be sta
 		Example: `  weir init --from events.ndjson > pipeline.yaml
   weir run pipeline.yaml`,
 		Args: takes("FILE"), ValidArgsFunction: pipelineFiles(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.logLevel.UnmarshalText([]byte(level)); err != nil {
-				return fmt.Errorf("--log-level %q: use debug, info, warn or error", level)
-			}
-			return runFile(cmd, args[0], o)
-		},
+	}
+	return runs(cmd, o, "address to listen on; 0.0.0.0 for every interface", runFile)
+}
+
+// runs gives a command that runs pipelines its flags, with o for defaults, and what it does with them.
+func runs(cmd *cobra.Command, o runOptions, listen string, do func(cmd *cobra.Command, file string, o runOptions) error) *cobra.Command {
+	level := "info"
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := o.logLevel.UnmarshalText([]byte(level)); err != nil {
+			return fmt.Errorf("--log-level %q: use debug, info, warn or error", level)
+		}
+		return do(cmd, args[0], o)
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.listen, "listen", "127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
-	f.StringVar(&o.portsFile, "ports-file", "", "write the addresses of the doors to this file as JSON once they are open")
+	f.StringVar(&o.listen, "listen", o.listen, listen)
+	f.StringVar(&o.portsFile, "ports-file", "", "write the addresses of the doors to this file as JSON as soon as they are open")
 	f.StringVar(&level, "log-level", level, "debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
-	f.DurationVar(&o.grace, "grace", 25*time.Second, "how long a stop may take to commit and acknowledge what was taken")
+	f.StringVar(&o.logFormat, "log-format", o.logFormat, "text or json")
+	f.DurationVar(&o.grace, "grace", o.grace, "how long a stop may take to commit and acknowledge what was taken")
 	o.cluster.flags(f)
 	completeFlag(cmd, "log-level", "debug", "info", "warn", "error")
 	completeFlag(cmd, "log-format", "text", "json")

@@ -42,8 +42,8 @@ type optimizeReport struct {
 func tableOptimize(viewer viewer) *cobra.Command {
 	var o delta.OptimizeOptions
 	cmd := tableWork("optimize", "Pack small files into larger ones",
-		"Pack small files into larger ones, or sort the rows by several columns at once along a Z-order curve. The rows stay "+
-			"the same, writers go on meanwhile, and the old files stay until they are vacuumed.",
+		"Pack small files into larger ones, or sort the rows by several columns at once along a Z-order curve. Packing also writes "+
+			"files anew of which more than a twentieth is deleted rows. The rows stay the same, writers go on meanwhile, and the old files stay until they are vacuumed.",
 		"  weir table optimize ./tables/flights\n  weir table optimize --zorder carrier,dest ./tables/flights", viewer,
 		func(ctx context.Context, v view, t *delta.Table) error {
 			done, err := t.Optimize(ctx, o)
