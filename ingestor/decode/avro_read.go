@@ -111,7 +111,9 @@ func (t *avroType) without() *avroType {
 
 func bindAvroStep(s *avroStep, t, reader *avroType, n *node) {
 	s.typ, s.node = t, n
-	if reader = reader.without(); reader != nil && reader.kind != t.kind && t.kind != avroUnion {
+	reader = reader.without()
+	promoted := n != nil && avroPromotes(t, reader, n)
+	if reader != nil && reader.kind != t.kind && t.kind != avroUnion {
 		reader = nil
 	}
 	switch {
@@ -136,7 +138,7 @@ func bindAvroStep(s *avroStep, t, reader *avroType, n *node) {
 		if s.elem.op == avroNowhere {
 			s.op = avroConvert
 		}
-	case !avroFits(t, n):
+	case !promoted && !avroFits(t, n):
 		s.op = avroConvert
 	}
 }
@@ -167,6 +169,13 @@ func bindAvroUnion(s *avroStep, t, reader *avroType, n *node) {
 		}
 		s.branches = append(s.branches, bs)
 	}
+}
+
+// avroPromotes says whether the reader's schema takes text for bytes, or bytes for text, as Avro's schema resolution has it:
+// without base64 between them.
+func avroPromotes(t, reader *avroType, n *node) bool {
+	return reader != nil && (t.kind == avroString && reader.kind == avroBytes && n.kind == schema.Binary ||
+		t.kind == avroBytes && reader.kind == avroString && n.kind == schema.String)
 }
 
 // avroFits says whether values of a scalar type go to the column as they are.
@@ -373,7 +382,11 @@ func (d *Decoder) avroInteger(b []byte, i, next int, x int64, s *avroStep, v *co
 }
 
 func (d *Decoder) avroBytes(b []byte, i, from, end int, s *avroStep, v *column.Vector, depth int) int {
-	switch s.typ.kind {
+	kind := s.typ.kind
+	if kind == avroBytes && s.node.kind == schema.String { // it is promoted
+		kind = avroString
+	}
+	switch kind {
 	case avroString:
 		if !appendText(v, b, from, end-from) {
 			d.avroAt(s, depth)

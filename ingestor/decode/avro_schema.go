@@ -130,16 +130,26 @@ func NewAvroSchema(text []byte) (*AvroSchema, error) {
 func (s *AvroSchema) Columns() *schema.Type { return s.columns }
 
 // named is the columns under the names that a reader's schema gives them.
-func (s *AvroSchema) named(reader *avroType) *schema.Type {
-	if reader == nil {
-		return s.columns
+func (s *AvroSchema) named(reader *avroType) *schema.Type { return renamed(s.columns, s.root, reader) }
+
+// renamed is the type c, of a column for values of t, under the names that the reader's type gives to fields.
+func renamed(c *schema.Type, t, reader *avroType) *schema.Type {
+	t, reader = t.without(), reader.without()
+	if t == nil || reader == nil || t.kind != reader.kind {
+		return c
 	}
-	out := *s.columns
-	out.Fields = slices.Clone(s.columns.Fields)
-	for i := range out.Fields {
-		if f := reader.fieldFor(out.Fields[i].Name); f != nil {
-			out.Fields[i].Name = f.name
+	out := *c
+	switch {
+	case t.kind == avroRecord && c.Kind == schema.Struct:
+		out.Fields = slices.Clone(c.Fields)
+		for i := range out.Fields {
+			f := &out.Fields[i]
+			if rf := reader.fieldFor(f.Name); rf != nil {
+				f.Name, f.Type = rf.name, renamed(f.Type, t.fieldFor(f.Name).typ, rf.typ)
+			}
 		}
+	case t.kind == avroArray && c.Kind == schema.Array, t.kind == avroMap && c.Kind == schema.Map:
+		out.Elem = renamed(c.Elem, t.elem, reader.elem)
 	}
 	return &out
 }
