@@ -36,8 +36,12 @@ var ErrSchemaUnknown = errors.New("the schema was not looked up")
 // schemaHeader is how many bytes stand before a record that names its schema: a zero and the id, big-endian.
 const schemaHeader = 5
 
-// FetchSchemas fetches the schemas that the records of a payload name, as far as the payload can be read. Errors: those of
-// Fetch.
+// maxNewSchemas bounds how many schemas that nobody asked for before a payload may name: a payload of made-up ids must not become
+// as many requests. Records that name further ones are refused.
+const maxNewSchemas = 100
+
+// FetchSchemas fetches the schemas that the records of a payload name, as far as the payload can be read and maxNewSchemas
+// allows. Errors: those of Fetch.
 func (o *Options) FetchSchemas(ctx context.Context, name event.MIME, payload []byte) error {
 	a := o.Avro
 	if a == nil || a.Lookup == nil {
@@ -47,7 +51,7 @@ func (o *Options) FetchSchemas(ctx context.Context, name event.MIME, payload []b
 	if m != event.Avro && m != event.AvroMany {
 		return nil
 	}
-	last := int64(-1)
+	last, fresh := int64(-1), 0
 	fr := frames{rest: payload, many: m == event.AvroMany}
 	for first := true; first || len(fr.rest) > 0; first = false {
 		b, ok := fr.take()
@@ -60,6 +64,11 @@ func (o *Options) FetchSchemas(ctx context.Context, name event.MIME, payload []b
 		id := binary.BigEndian.Uint32(b[1:])
 		if int64(id) == last {
 			continue
+		}
+		if _, err := a.Lookup(id); errors.Is(err, ErrSchemaUnknown) {
+			if fresh++; fresh > maxNewSchemas {
+				return nil
+			}
 		}
 		if err := a.Fetch(ctx, id); err != nil {
 			return fmt.Errorf("schema %d: %w", id, err)
@@ -125,7 +134,11 @@ func (d *Decoder) schemaOf(b []byte) (*AvroSchema, int) {
 	id := binary.BigEndian.Uint32(b[1:])
 	s, err := a.Lookup(id)
 	if err != nil {
-		d.fail(1, "schema "+strconv.FormatUint(uint64(id), 10)+": "+printable([]byte(err.Error()), 150), "register the schema, and send its id")
+		advice := "register the schema, and send its id"
+		if errors.Is(err, ErrSchemaUnknown) {
+			advice = "send records of at most " + strconv.Itoa(maxNewSchemas) + " new schemas in a payload"
+		}
+		d.fail(1, "schema "+strconv.FormatUint(uint64(id), 10)+": "+printable([]byte(err.Error()), 150), advice)
 		return nil, failed
 	}
 	return s, schemaHeader

@@ -1,12 +1,48 @@
 package decode_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/weir-dev/weir/ingestor/decode"
 	"github.com/weir-dev/weir/ingestor/event"
 )
+
+// TestMadeUpSchemas: a payload of ids that nobody knows does not become as many requests.
+func TestMadeUpSchemas(t *testing.T) {
+	asked := map[uint32]bool{}
+	no := errors.New("the registry does not know it")
+	o := decode.Options{Avro: &decode.Avro{
+		Lookup: func(id uint32) (*decode.AvroSchema, error) {
+			if asked[id] {
+				return nil, no
+			}
+			return nil, decode.ErrSchemaUnknown
+		},
+		Fetch: func(_ context.Context, id uint32) error {
+			asked[id] = true
+			return nil
+		},
+	}}
+	var payload []byte
+	for id := range uint32(500) {
+		payload = append(append(payload, 5), withID(id, nil)...)
+	}
+	for range 2 {
+		if err := o.FetchSchemas(t.Context(), event.AvroMany, payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(asked) != 200 {
+		t.Errorf("%d schemas were asked for, want 100 a payload", len(asked))
+	}
+	_, rejects := decode.NewDecoder(decode.NewSchema(nil, o)).Append(event.AvroMany, payload, decode.System{}, nil)
+	if len(rejects) != 500 || !strings.Contains(rejects[0].Reason, no.Error()) || !strings.Contains(rejects[499].Reason, "at most 100 new schemas in a payload") {
+		t.Errorf("%d refused, %v", len(rejects), rejects[:1])
+	}
+}
 
 // TestAvroPromotions: text and bytes of writers are bytes and text of the reader as they are, even if the text looks like base64.
 func TestAvroPromotions(t *testing.T) {
