@@ -24,7 +24,8 @@ import (
 // two merges at once conflict as they should.
 //
 // Invariant: a list and the files in it are never changed. What a newer list leaves out is deleted an hour later, when
-// nobody can still be at work with the older one.
+// nobody can still be at work with the older one. An hour of it can be a thousand names and more, so a list does not repeat
+// them: from retireAt on they are written to a file of their own, which later lists name, and read again when they are due.
 
 const (
 	tombstoneDir = "_weir/tombstones/"
@@ -36,6 +37,9 @@ const (
 	tombstoneFanIn   = 8
 	maxTombstoneRows = 1 << 20 // of files that are still packed together
 	tombstoneGrace   = time.Hour
+
+	retireAt       = 64 // names of files that wait to be deleted in one list
+	deletesAtATime = 16 // of such files, by one merge
 )
 
 // tombstoneList is the content of a list.
@@ -43,7 +47,8 @@ type tombstoneList struct {
 	Key      []string        `json:"key"`
 	Sequence string          `json:"sequence"`
 	Files    []tombstoneFile `json:"files"`
-	Obsolete []obsoleteFile  `json:"obsolete"` // no longer in use
+	Obsolete []obsoleteFile  `json:"obsolete"`          // no longer in use
+	Retired  []obsoleteFile  `json:"retired,omitempty"` // files that hold a JSON array of more of them
 }
 
 type tombstoneFile struct {
@@ -56,7 +61,7 @@ type tombstoneFile struct {
 
 type obsoleteFile struct {
 	Key   string `json:"path"`
-	Since int64  `json:"since"` // ms since the epoch
+	Since int64  `json:"since"` // ms since the epoch; of a retired one, when the newest of its files went out of use
 }
 
 func tombstoneListKey(id int64) string { return fmt.Sprintf("%s%016x.json", tombstoneDir, id) }
@@ -189,7 +194,7 @@ func (e *tombstoneEdit) write(ctx context.Context) error {
 	return e.writeList(ctx)
 }
 
-// expire takes files out of the list whose deletes are all too old, and deletes those that have been out for long.
+// expire takes files out of the list whose deletes are all too old, and deletes some of those that have been out for long.
 func (e *tombstoneEdit) expire(ctx context.Context) (changed bool) {
 	e.list.Files = slices.DeleteFunc(e.list.Files, func(f tombstoneFile) bool {
 		if !e.expired(f.Newest) {
@@ -199,11 +204,74 @@ func (e *tombstoneEdit) expire(ctx context.Context) (changed bool) {
 		e.obsolete(f.Key)
 		return true
 	})
-	grace := e.now.Add(-tombstoneGrace).UnixMilli()
+	return e.deleteObsolete(ctx) || changed
+}
+
+// deleteObsolete deletes what has been out of the list for long, some of it at a time. What cannot be deleted is tried again by
+// a later merge.
+func (e *tombstoneEdit) deleteObsolete(ctx context.Context) (changed bool) {
+	e.recall(ctx)
+	tried := 0
 	e.list.Obsolete = slices.DeleteFunc(e.list.Obsolete, func(f obsoleteFile) bool {
-		return f.Since < grace && e.m.t.store.Delete(ctx, f.Key) == nil
+		if !e.due(f) || tried == deletesAtATime {
+			return false
+		}
+		tried++
+		gone := e.m.t.store.Delete(ctx, f.Key) == nil
+		changed = changed || gone
+		return gone
 	})
 	return changed
+}
+
+func (e *tombstoneEdit) due(f obsoleteFile) bool {
+	return f.Since < e.now.Add(-tombstoneGrace).UnixMilli()
+}
+
+// recall takes the names of a retired file back into the list when they are due and there are none before them. The file
+// is one of them, the last: it must not go before a list is committed that can do without it.
+func (e *tombstoneEdit) recall(ctx context.Context) {
+	i := slices.IndexFunc(e.list.Retired, e.due)
+	if i < 0 || slices.ContainsFunc(e.list.Obsolete, e.due) {
+		return
+	}
+	retired := e.list.Retired[i]
+	data, err := readObject(ctx, e.m.t.store, retired.Key, maxEntryBytes)
+	var files []obsoleteFile
+	if err != nil || json.Unmarshal(data, &files) != nil {
+		return // a later merge tries again
+	}
+	e.list.Retired = slices.Delete(e.list.Retired, i, i+1)
+	e.list.Obsolete = slices.Concat(files, []obsoleteFile{retired}, e.list.Obsolete)
+}
+
+// retire moves the names of files that wait to be deleted out of the list when they are many.
+func (e *tombstoneEdit) retire(ctx context.Context) error {
+	var due, wait []obsoleteFile
+	newest := int64(0)
+	for _, f := range e.list.Obsolete {
+		if e.due(f) {
+			due = append(due, f)
+			continue
+		}
+		wait = append(wait, f)
+		newest = max(newest, f.Since)
+	}
+	if len(wait) < retireAt {
+		return nil
+	}
+	data, err := json.Marshal(wait)
+	if err != nil {
+		return fmt.Errorf("write tombstones: %w", err)
+	}
+	key := tombstoneDir + newUUID() + ".json"
+	if err := e.m.t.store.PutIfAbsent(ctx, key, data); err != nil {
+		return fmt.Errorf("write tombstones: %w", err)
+	}
+	e.wrote(key, int64(len(data)))
+	e.list.Obsolete = due
+	e.list.Retired = append(e.list.Retired, obsoleteFile{key, newest})
+	return nil
 }
 
 func (e *tombstoneEdit) obsolete(key string) {
@@ -334,6 +402,9 @@ func (e *tombstoneEdit) latest(graves []grave) []grave {
 func (e *tombstoneEdit) writeList(ctx context.Context) error {
 	if e.id != 0 {
 		e.obsolete(tombstoneListKey(e.id))
+	}
+	if err := e.retire(ctx); err != nil {
+		return err
 	}
 	// Random above the last one too: merges of one base that are as fast as the clock, or whose clock is behind that of who
 	// was before, would take the same number.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -232,6 +233,70 @@ func TestTombstonesArePacked(t *testing.T) {
 	if res := mergeRows(t, table, byIDAndK, late...); res.Stale != 80 || res.Inserted != 0 {
 		t.Errorf("%+v, want 80 stale changes", res)
 	}
+}
+
+// TestTombstoneListsStaySmall: an hour of lists and files that are no longer in use is not repeated by each list, and all of them
+// are deleted in the end, also when some deletes fail.
+func TestTombstoneListsStaySmall(t *testing.T) {
+	now := time.Now()
+	st := &flakyDeletes{Store: store.NewMemory()}
+	table := create(t, st, delta.CreateOptions{
+		Schema: withoutOp(changes), Options: delta.Options{Now: func() time.Time { return now }},
+	})
+	options := byIDAndK
+	options.Tombstones = 24 * time.Hour
+	count := func() (files int, largest int64) {
+		for info, err := range st.List(t.Context(), "_weir/tombstones/", "") {
+			must(t, err)
+			files++
+			if strings.HasSuffix(info.Key, ".json") {
+				largest = max(largest, info.Size)
+			}
+		}
+		return files, largest
+	}
+	most := 0
+	for i := range int64(1500) { // two hours, a merge every five seconds
+		mergeRows(t, table, options, longChange(i, 10, "d", 0))
+		now = now.Add(5 * time.Second)
+		if i%100 == 0 {
+			files, largest := count()
+			if most = max(most, files); largest > 24<<10 {
+				t.Fatalf("after %d merges a list has %d bytes", i+1, largest)
+			}
+		}
+	}
+	if most < 720 || most > 2200 {
+		t.Errorf("at most %d files, want those of an hour", most)
+	}
+	now = now.Add(2 * time.Hour)
+	for range 200 { // each deletes some
+		mergeRows(t, table, options, longChange(1, 10, "d", 0))
+		now = now.Add(time.Second)
+	}
+	if files, _ := count(); files > 600 { // those of 200 merges, two or three each, and what still counts
+		t.Errorf("%d files are left, of more than %d", files, most)
+	}
+	var late []map[string]any
+	for i := range int64(1500) {
+		late = append(late, longChange(i, 9, "u", 0))
+	}
+	if res := mergeRows(t, table, options, late...); res.Stale != 1500 {
+		t.Errorf("%+v, want 1500 stale changes", res)
+	}
+}
+
+// flakyDeletes refuses every third delete.
+type flakyDeletes struct {
+	store.Store
+	n int
+}
+
+func (f *flakyDeletes) Delete(ctx context.Context, key string) error {
+	if f.n++; f.n%3 == 0 {
+		return errors.New("503 Slow Down")
+	}
+	return f.Store.Delete(ctx, key)
 }
 
 // TestMergePrunes: a merge opens only the files that can hold its keys.

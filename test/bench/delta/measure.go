@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -85,19 +86,62 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, b, 0o644)
 }
 
-// counting is a store that counts the bytes written to it: data, deletion vectors, tombstones, log and checkpoints.
+// The kinds of bytes that a table's store takes.
+const (
+	dataBytes = iota
+	vectorBytes
+	logBytes
+	checkpointBytes
+	tombstoneBytes
+	kinds
+)
+
+var kindNames = [kinds]string{"data", "deletion vectors", "log", "checkpoints", "tombstones"}
+
+func kindOf(key string) int {
+	switch {
+	case strings.HasPrefix(key, "_delta_log/") && strings.HasSuffix(key, ".json"):
+		return logBytes
+	case strings.HasPrefix(key, "_delta_log/"):
+		return checkpointBytes
+	case strings.HasPrefix(key, "_weir/tombstones/"):
+		return tombstoneBytes
+	case strings.HasPrefix(key, "deletion_vector_"):
+		return vectorBytes
+	}
+	return dataBytes
+}
+
+// counting is a store that counts the bytes written to it.
 type counting struct {
 	store.Store
-	written atomic.Int64
+	written [kinds]atomic.Int64
+}
+
+// written are bytes by kind.
+type written [kinds]int64
+
+func (w written) all() (n int64) {
+	for _, bytes := range w {
+		n += bytes
+	}
+	return n
+}
+
+func (c *counting) soFar() (out written) {
+	for i := range out {
+		out[i] = c.written[i].Load()
+	}
+	return out
 }
 
 func (c *counting) Put(ctx context.Context, key string, data []byte) error {
-	c.written.Add(int64(len(data)))
+	c.written[kindOf(key)].Add(int64(len(data)))
 	return c.Store.Put(ctx, key, data)
 }
 
 func (c *counting) PutIfAbsent(ctx context.Context, key string, data []byte) error {
-	c.written.Add(int64(len(data)))
+	c.written[kindOf(key)].Add(int64(len(data)))
 	return c.Store.PutIfAbsent(ctx, key, data)
 }
 
@@ -106,17 +150,17 @@ func (c *counting) Create(ctx context.Context, key string) (store.Writer, error)
 	if err != nil {
 		return nil, err
 	}
-	return &countingWriter{w, c}, nil
+	return &countingWriter{w, &c.written[kindOf(key)]}, nil
 }
 
 type countingWriter struct {
 	store.Writer
-	c *counting
+	written *atomic.Int64
 }
 
 func (w *countingWriter) Write(p []byte) (int, error) {
 	n, err := w.Writer.Write(p)
-	w.c.written.Add(int64(n))
+	w.written.Add(int64(n))
 	return n, err
 }
 

@@ -176,7 +176,7 @@ func mergeWeir(ctx context.Context, args []string) error {
 		return err
 	}
 	got := merged{
-		Updated: res.Updated, Inserted: res.Inserted, FilesAdded: res.FilesAdded, Removed: res.FilesRemoved, Bytes: st.written.Load(),
+		Updated: res.Updated, Inserted: res.Inserted, FilesAdded: res.FilesAdded, Removed: res.FilesRemoved, Bytes: st.soFar().all(),
 	}
 	if got.Rows, got.Sum, err = sumUp(ctx, t.Snapshot()); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -29,6 +30,8 @@ const (
 )
 
 var strategies = []string{rewritten, marked, maintained}
+
+const batchEach = 5 * time.Second
 
 // looksEach are the batches between two looks of the maintainer: it looks every minute, and a minute has twelve batches.
 const looksEach = 12
@@ -48,12 +51,22 @@ type streamed struct {
 // point is how far a run was after some batches.
 type point struct {
 	Batches int
-	Changes int64 // bytes of the changes, each batch written once as a file
-	Written int64 // bytes that the table's store took
-	Table   int64 // bytes of the table
+	Changes int64   // bytes of the changes, each batch written once as a file
+	Written written // bytes that the table's store took
+	Table   int64   // bytes of the table
 }
 
-func (p point) amplification() float64 { return float64(p.Written) / float64(p.Changes) }
+func (p point) amplification() float64 { return float64(p.Written.all()) / float64(p.Changes) }
+
+// since is what came after another point.
+func (p point) since(o point) point {
+	p.Batches -= o.Batches
+	p.Changes -= o.Changes
+	for i := range p.Written {
+		p.Written[i] -= o.Written[i]
+	}
+	return p
+}
 
 // streamBench sends an hour of changes, a batch each five seconds, through a table as fast as it goes, and shows how many
 // bytes were written for each byte that changed.
@@ -117,7 +130,7 @@ func streamBench(ctx context.Context, args []string) error {
 		}
 		last := results[i].Points[len(results[i].Points)-1]
 		fmt.Fprintf(table, "| %s \t| %d \t| %s \t| %s \t| %.1f \t| %d \t| %.2f s \t| %.1f s \t| %s \t|\n", name, last.Batches, mib(last.Changes),
-			mib(last.Written), last.amplification(), results[i].Files, results[i].Slow.Seconds(), use.CPU.Seconds(), mib(use.Peak))
+			mib(last.Written.all()), last.amplification(), results[i].Files, results[i].Slow.Seconds(), use.CPU.Seconds(), mib(use.Peak))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -167,35 +180,31 @@ func plot(w io.Writer, results []streamed) {
 	fmt.Fprint(w, "\n```\n")
 }
 
-// stretches shows what a byte of changes cost between two points: a cost that is bounded stops to grow.
+// stretches shows what a byte of changes cost between two points, and for what: a cost that is bounded stops growing.
 func stretches(w io.Writer, results []streamed) error {
-	fmt.Fprint(w, "\nbytes written for each byte of changes, of these batches alone\n\n")
-	table := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
-	fmt.Fprint(table, "| batches \t")
-	for _, name := range strategies {
-		fmt.Fprintf(table, "| %s \t", name)
-	}
-	fmt.Fprint(table, "|\n|---\t"+strings.Repeat("|---\t", len(strategies))+"|\n")
-	before := make([]point, len(results))
-	from := 0
-	for _, n := range plotted(results) {
-		fmt.Fprintf(table, "| to %d \t", n)
-		for i, r := range results {
-			cell := ""
-			if at := slices.IndexFunc(r.Points, func(p point) bool { return p.Batches == n }); at >= 0 {
-				p := r.Points[at]
-				cell = fmt.Sprintf("%.1f", point{Changes: p.Changes - before[i].Changes, Written: p.Written - before[i].Written}.amplification())
-				if from != before[i].Batches {
-					cell += fmt.Sprintf(" (from %d)", before[i].Batches+1)
-				}
-				before[i] = p
-			}
-			fmt.Fprintf(table, "| %s \t", cell)
+	for i, r := range results {
+		if len(r.Points) == 0 {
+			continue
 		}
-		fmt.Fprintln(table, "|")
-		from = n
+		fmt.Fprintf(w, "\n%s: bytes written for each byte of changes since the line before\n\n", strategies[i])
+		table := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+		fmt.Fprintf(table, "| batches \t| in all \t| %s \t| table \t|\n", strings.Join(kindNames[:], " \t| "))
+		fmt.Fprint(table, strings.Repeat("|---\t", kinds+3)+"|\n")
+		var before point
+		for _, p := range r.Points {
+			since := p.since(before)
+			fmt.Fprintf(table, "| to %d \t| %.1f \t", p.Batches, since.amplification())
+			for _, bytes := range since.Written {
+				fmt.Fprintf(table, "| %.1f \t", float64(bytes)/float64(since.Changes))
+			}
+			fmt.Fprintf(table, "| %s \t|\n", mib(p.Table))
+			before = p
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
 	}
-	return table.Flush()
+	return nil
 }
 
 // plotted are the numbers of batches that have points.
@@ -223,8 +232,11 @@ func streamWeir(ctx context.Context, args []string) error {
 	if err := errors.Join(rerr, berr, cerr, lerr); err != nil {
 		return err
 	}
-	s := &streamRun{st: &counting{Store: local}, maker: newMaker(3), strategy: args[1], next: rows, live: map[int64]int64{}, gone: map[int64]bool{}, first: rows}
-	if s.table, err = delta.Open(ctx, s.st, delta.Options{}); err != nil {
+	var sinceStart atomic.Int64 // as if each batch came five seconds after the one before
+	start := time.Now()
+	clock := func() time.Time { return start.Add(time.Duration(sinceStart.Load())) }
+	s := &streamRun{tick: func() { sinceStart.Add(int64(batchEach)) }, st: &counting{Store: local}, maker: newMaker(3), strategy: args[1], next: rows, live: map[int64]int64{}, gone: map[int64]bool{}, first: rows}
+	if s.table, err = delta.Open(ctx, s.st, delta.Options{Now: clock}); err != nil {
 		return err
 	}
 	if s.strategy != rewritten {
@@ -260,6 +272,7 @@ type streamRun struct {
 	changes  int64           // bytes
 	result   streamed
 
+	tick       func() // lets the time of a batch pass for the table
 	maintainer *delta.Maintainer
 	failed     error // of the maintainer
 }
@@ -284,10 +297,11 @@ func (s *streamRun) run(ctx context.Context, batches, changes int, limit time.Du
 		if err != nil {
 			return err
 		}
+		s.tick()
 		s.result.Slow = max(s.result.Slow, time.Since(start))
 		late := time.Since(begun) > limit
 		if s.result.Done = n == batches; s.result.Done || late || slices.Contains(measured, n) {
-			s.result.Points = append(s.result.Points, point{n, s.changes, s.st.written.Load(), s.table.Snapshot().Bytes()})
+			s.result.Points = append(s.result.Points, point{n, s.changes, s.st.soFar(), s.table.Snapshot().Bytes()})
 		}
 		if late {
 			return nil
