@@ -96,6 +96,7 @@ const (
 )
 
 var fbNames = map[byte]string{
+	fbDecimal: "decimal of more than 38 digits or with a negative scale", fbFixedBinary: "fixed-size binary of more than 1 MiB",
 	fbInterval: "interval", fbUnion: "union", fbRunEnd: "run-end encoded", fbListView: "list view", fbLargeListView: "large list view",
 }
 

@@ -181,6 +181,19 @@ func TestArrowDates(t *testing.T) {
 	}
 }
 
+// TestArrowDecimalTooWide: the refusal says what is wrong with the type.
+func TestArrowDecimalTooWide(t *testing.T) {
+	s := arrow.NewSchema([]arrow.Field{{Name: "d", Type: &arrow.Decimal256Type{Precision: 76, Scale: 2}}}, nil)
+	var out bytes.Buffer
+	if err := ipc.NewWriter(&out, ipc.WithSchema(s)).Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, rejects := decode.NewDecoder(decode.NewSchema(nil, decode.Options{})).Append(event.Arrow, out.Bytes(), decode.System{}, nil)
+	if len(rejects) != 1 || !strings.Contains(rejects[0].Reason, "column d is of the Arrow type decimal of more than 38 digits or with a negative scale, which is not taken: cast it") {
+		t.Error(rejects)
+	}
+}
+
 // noText stands for a null.
 const noText = "\x00"
 
