@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,12 +112,9 @@ func statsValue(t *schema.Type, raw json.RawMessage, high bool) (datum, bool) {
 		err := json.Unmarshal(raw, &b)
 		return datum{i: int64(truthOf(b))}, err == nil
 	case schema.Float, schema.Double:
-		var f float64
-		err := json.Unmarshal(raw, &f)
-		return datum{f: f}, err == nil && !high && !math.IsNaN(f)
+		return floatBound(t, raw, high)
 	case schema.Decimal:
-		n, ok := new(big.Rat).SetString(strings.Trim(string(raw), `"`))
-		return datum{r: n}, ok
+		return decimalBound(t, raw, high)
 	case schema.String:
 		var s string
 		if json.Unmarshal(raw, &s) != nil {
@@ -128,6 +126,34 @@ func statsValue(t *schema.Type, raw json.RawMessage, high bool) (datum, bool) {
 	default:
 		return datum{}, false
 	}
+}
+
+// floatBound: the text is the shortest that names a value of the column's width, and another value of a wider one.
+func floatBound(t *schema.Type, raw json.RawMessage, high bool) (datum, bool) {
+	bits := 64
+	if t.Kind == schema.Float {
+		bits = 32
+	}
+	f, err := strconv.ParseFloat(string(raw), bits)
+	return datum{f: f}, err == nil && !high && !math.IsNaN(f)
+}
+
+// doubleDigits is how many decimal digits a double keeps.
+const doubleDigits = 15
+
+// decimalBound: some writers, deltalake among them, write decimals as doubles, which may be off in the last of their bits. So
+// what has more digits than a double keeps is lowered, or raised, by as much.
+func decimalBound(t *schema.Type, raw json.RawMessage, high bool) (datum, bool) {
+	n, ok := new(big.Rat).SetString(strings.Trim(string(raw), `"`))
+	if !ok || t.Precision <= doubleDigits {
+		return datum{r: n}, ok
+	}
+	off := new(big.Rat).Abs(n)
+	off.Mul(off, big.NewRat(1, 1<<52))
+	if high {
+		return datum{r: n.Add(n, off)}, true
+	}
+	return datum{r: n.Sub(n, off)}, true
 }
 
 // stringBound: some writers cut an upper bound to a prefix and append a tie breaker, the largest character.

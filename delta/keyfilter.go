@@ -25,9 +25,13 @@ func newKeyFilter(keys int64) *keyFilter {
 	return &keyFilter{bits: make([]uint64, words)}
 }
 
-// filterBytes is the memory that a filter of so many keys takes.
+// maxFilterKeys is more than a file has, and few enough to count with.
+const maxFilterKeys = 1 << 40
+
+// filterBytes is the memory that a filter of so many keys takes. Their number may be any, since the log says it.
 func filterBytes(keys int64) int64 {
 	words := int64(1)
+	keys = min(keys, maxFilterKeys)
 	for words*64 < keys*filterBitsPerKey {
 		words *= 2
 	}
