@@ -220,6 +220,12 @@ func (s *Snapshot) Contains(path string) bool {
 	return ok
 }
 
+// Holds says whether the file is part of the snapshot with the same rows: a file with another deletion vector is another.
+func (s *Snapshot) Holds(a *Add) bool {
+	_, ok := s.files.get(fileID(a.Path, a.DeletionVector))
+	return ok
+}
+
 // NumRecords is the number of rows by the files' statistics; false if a file has none.
 func (s *Snapshot) NumRecords() (int64, bool) {
 	total := int64(0)

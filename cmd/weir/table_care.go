@@ -453,7 +453,7 @@ func diffColumns(a, b *delta.Snapshot) []columnChange {
 
 func filesOnlyIn(s, other *delta.Snapshot, change string) (files []fileChange) {
 	for f := range s.Files() {
-		if other.Contains(f.Path) {
+		if other.Holds(&f) {
 			continue
 		}
 		c := fileChange{Change: change, Path: f.Path, Size: f.Size}

@@ -138,3 +138,42 @@ func TestCellIsOneShortLine(t *testing.T) {
 		}
 	}
 }
+
+// TestTableDiffWithDeletionVectors: a file that both versions have, with the same rows deleted, did not change.
+func TestTableDiffWithDeletionVectors(t *testing.T) {
+	table := t.TempDir()
+	entries := []string{
+		`{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"]}}
+{"metaData":{"id":"1","format":{"provider":"parquet","options":{}},"schemaString":"{\"type\":\"struct\",\"fields\":[{\"name\":\"n\",\"type\":\"long\",\"nullable\":true,\"metadata\":{}}]}","partitionColumns":[],"configuration":{}}}
+{"add":{"path":"same","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true,"deletionVector":{"storageType":"i","pathOrInlineDv":"00000","sizeInBytes":4,"cardinality":1}}}
+{"add":{"path":"marked","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true}}
+`,
+		`{"remove":{"path":"marked","deletionTimestamp":1,"dataChange":true}}
+{"add":{"path":"marked","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true,"deletionVector":{"storageType":"i","pathOrInlineDv":"11111","sizeInBytes":4,"cardinality":1}}}
+`,
+	}
+	if err := os.Mkdir(filepath.Join(table, "_delta_log"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for v, entry := range entries {
+		name := filepath.Join(table, "_delta_log", strings.Repeat("0", 19)+strconv.Itoa(v)+".json")
+		if err := os.WriteFile(name, []byte(entry), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := weir(t, "table", "diff", "--from", "0", "-o", "json", table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var diff tableDiffReport
+	if err := json.Unmarshal([]byte(out), &diff); err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, f := range diff.Files {
+		files = append(files, f.Change+" "+f.Path)
+	}
+	if got := strings.Join(files, ", "); got != "removed marked, added marked" {
+		t.Errorf("the files that changed are: %s", got)
+	}
+}
