@@ -72,19 +72,24 @@ func (p point) since(o point) point {
 // bytes were written for each byte that changed.
 func streamBench(ctx context.Context, args []string) error {
 	var rows, changes int64
-	var batches int
+	var batches, inserts, deletes int
 	var limit time.Duration
 	var file, only string
 	err := parse("stream", args, func(f *flag.FlagSet) {
 		f.Int64Var(&rows, "rows", 1_000_000, "rows of the table at the start")
 		f.IntVar(&batches, "batches", 720, "batches of changes: an hour has 720 of five seconds")
 		f.Int64Var(&changes, "changes", 1000, "changes in a batch")
+		f.IntVar(&inserts, "inserts", 3, "of ten changes; as many as deletes, and the table does not grow")
+		f.IntVar(&deletes, "deletes", 1, "of ten changes; what is left are updates")
 		f.DurationVar(&limit, "limit", 4*time.Minute, "time after which a strategy is cut short")
 		f.StringVar(&only, "only", "", "one strategy: "+strings.Join(strategies, "; "))
 		f.StringVar(&file, "o", "", "file for the report too")
 	})
 	if err != nil {
 		return err
+	}
+	if inserts < 0 || deletes < 0 || inserts+deletes > 10 {
+		return fmt.Errorf("-inserts %d and -deletes %d are not parts of ten", inserts, deletes)
 	}
 	if only != "" && !slices.Contains(strategies, only) {
 		return fmt.Errorf("-only %q: there are %s", only, strings.Join(strategies, "; "))
@@ -106,8 +111,8 @@ func streamBench(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%d batches of %d changes (6 of 10 update, 3 insert, 1 deletes; half of them among the newest tenth) into %d rows, %s\n\n",
-		batches, changes, rows, mib(t.Snapshot().Bytes()))
+	fmt.Fprintf(w, "%d batches of %d changes (of 10, %d insert, %d delete, the others update; half of them among the newest tenth) into %d rows, %s\n\n",
+		batches, changes, inserts, deletes, rows, mib(t.Snapshot().Bytes()))
 	results := make([]streamed, len(strategies))
 	table := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
 	fmt.Fprintln(table, "| strategy \t| batches \t| changes \t| written \t| amplification \t| files \t| longest batch \t| CPU \t| peak memory \t|")
@@ -120,7 +125,7 @@ func streamBench(ctx context.Context, args []string) error {
 		if err := cloneTable(filepath.Join(dir, "base"), to); err != nil {
 			return err
 		}
-		cmd, err := self(ctx, "-stream", to, name, fmt.Sprint(rows), fmt.Sprint(batches), fmt.Sprint(changes), limit.String())
+		cmd, err := self(ctx, "-stream", to, name, fmt.Sprint(rows), fmt.Sprint(batches), fmt.Sprint(changes), limit.String(), fmt.Sprint(inserts), fmt.Sprint(deletes))
 		if err != nil {
 			return err
 		}
@@ -219,7 +224,7 @@ func plotted(results []streamed) []int {
 	return slices.Compact(all)
 }
 
-// streamWeir is one strategy: -stream TABLE STRATEGY ROWS BATCHES CHANGES LIMIT.
+// streamWeir is one strategy: -stream TABLE STRATEGY ROWS BATCHES CHANGES LIMIT INSERTS DELETES.
 func streamWeir(ctx context.Context, args []string) error {
 	local, err := store.NewLocal(args[0])
 	if err != nil {
@@ -229,13 +234,15 @@ func streamWeir(ctx context.Context, args []string) error {
 	batches, berr := strconv.Atoi(args[3])
 	changes, cerr := strconv.Atoi(args[4])
 	limit, lerr := time.ParseDuration(args[5])
-	if err := errors.Join(rerr, berr, cerr, lerr); err != nil {
+	inserts, ierr := strconv.Atoi(args[6])
+	deletes, derr := strconv.Atoi(args[7])
+	if err := errors.Join(rerr, berr, cerr, lerr, ierr, derr); err != nil {
 		return err
 	}
 	var sinceStart atomic.Int64 // as if each batch came five seconds after the one before
 	start := time.Now()
 	clock := func() time.Time { return start.Add(time.Duration(sinceStart.Load())) }
-	s := &streamRun{tick: func() { sinceStart.Add(int64(batchEach)) }, st: &counting{Store: local}, maker: newMaker(3), strategy: args[1], next: rows, live: map[int64]int64{}, gone: map[int64]bool{}, first: rows}
+	s := &streamRun{inserts: inserts, deletes: deletes, tick: func() { sinceStart.Add(int64(batchEach)) }, st: &counting{Store: local}, maker: newMaker(3), strategy: args[1], next: rows, live: map[int64]int64{}, gone: map[int64]bool{}, first: rows}
 	if s.table, err = delta.Open(ctx, s.st, delta.Options{Now: clock}); err != nil {
 		return err
 	}
@@ -271,6 +278,8 @@ type streamRun struct {
 	gone     map[int64]bool  // ids that were deleted
 	changes  int64           // bytes
 	result   streamed
+
+	inserts, deletes int // of ten changes
 
 	tick       func() // lets the time of a batch pass for the table
 	maintainer *delta.Maintainer
@@ -316,10 +325,10 @@ func (s *streamRun) batch(seq int64, changes int) *column.Batch {
 	for range changes {
 		id, op := s.pick(), "u"
 		switch kind := s.maker.rng.IntN(10); {
-		case kind < 3:
+		case kind < s.inserts:
 			id, op = s.next, "c"
 			s.next++
-		case kind == 3:
+		case kind < s.inserts+s.deletes:
 			op = "d"
 		}
 		s.maker.append(b, id, seq)
