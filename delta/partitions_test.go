@@ -2,6 +2,7 @@ package delta_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/weir-dev/weir/delta"
 	"github.com/weir-dev/weir/delta/column"
+	"github.com/weir-dev/weir/delta/column/columntest"
+	"github.com/weir-dev/weir/delta/parquet"
 	"github.com/weir-dev/weir/delta/schema"
 	"github.com/weir-dev/weir/delta/store"
 )
@@ -106,5 +109,19 @@ func TestIsolationOfTheTable(t *testing.T) {
 		if !conflicts && history[0].IsolationLevel != "WriteSerializable" {
 			t.Errorf("the commit says %s", history[0].IsolationLevel)
 		}
+	}
+}
+
+// TestDecimalPartitionOfAnotherType: a value with more digits than the column has would be in the log, where nobody can read it.
+func TestDecimalPartitionOfAnotherType(t *testing.T) {
+	partitioned := func(scale int) *schema.Type {
+		d := &schema.Type{Kind: schema.Decimal, Precision: 10, Scale: scale}
+		return structOf(field("id", schema.Long), schema.Field{Name: "p", Type: d, Nullable: true})
+	}
+	table := create(t, store.NewMemory(), delta.CreateOptions{Schema: partitioned(2), PartitionColumns: []string{"p"}})
+	b := columntest.Build(partitioned(4), []map[string]any{{"id": int64(1), "p": "1.2345"}})
+	_, err := table.WriteData(t.Context(), partitioned(2), []string{"p"}, []*column.Batch{b}, parquet.WriterOptions{})
+	if !errors.Is(err, parquet.ErrMisfit) {
+		t.Errorf("the batch was taken: %v", err)
 	}
 }

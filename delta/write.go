@@ -230,7 +230,7 @@ func splitBatch(parts map[string]*partition, s *schema.Type, partitionBy []strin
 		}
 		columns[i] = partitionColumn{field: f, vector: find(b, name)}
 		if v := columns[i].vector; v != nil {
-			if v.Type.Kind != f.Type.Kind {
+			if v.Type.Kind != f.Type.Kind || v.Type.Precision != f.Type.Precision || v.Type.Scale != f.Type.Scale {
 				return fmt.Errorf("%w: partition column %s is %s, not %s", parquet.ErrMisfit, name, v.Type, f.Type)
 			}
 			columns[i].at = v.Positions(nil)
