@@ -169,6 +169,9 @@ func (t *Table) prepare(s *Snapshot, tx *Transaction) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(data) > maxEntryBytes { // nobody could read the table again
+		return nil, invalid("its entry would have %d bytes, more than %d: commit fewer files at a time", len(data), maxEntryBytes)
+	}
 	return &prepared{version: s.version + 1, id: info.TxnID, data: data, mark: sha256.Sum256(data), tx: tx}, nil
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/weir-dev/weir/delta/store"
 )
 
-// maxEntryBytes bounds what is read of a log entry.
+// maxEntryBytes bounds a log entry.
 const maxEntryBytes = 1 << 30
 
 // entry is one version of the log.

@@ -24,7 +24,7 @@ func (e *TimestampError) Error() string {
 // OpenAtTime is the snapshot of the newest version that is not younger than at.
 //
 // The time of a version is, as for other readers, that of its log file in the store, or later if an earlier version's is;
-// from the version on where the table has in-commit timestamps, it is the one in the commit.
+// from the version on where the table has in-commit timestamps, it is the one in the commit, and versions before are older.
 //
 // Errors: as of [Open], *TimestampError.
 func OpenAtTime(ctx context.Context, st store.Store, at time.Time) (*Snapshot, error) {
@@ -61,15 +61,16 @@ func OpenAtTime(ctx context.Context, st store.Store, at time.Time) (*Snapshot, e
 // versionTime is when a version was made.
 type versionTime struct {
 	version  int64
-	modified time.Time // of its file, made to increase
+	modified time.Time // of its file, made to increase, and to lie before the first in-commit timestamp
 	inCommit bool      // the commit itself says
 }
 
 // versionTimes lists the versions that can be read, in order; there is one at least.
 func versionTimes(ctx context.Context, st store.Store, newest *Snapshot) ([]versionTime, error) {
-	from := newest.version + 1 // of in-commit timestamps
+	from, enabled := newest.version+1, int64(0) // version and time since which commits say their time themselves
 	if newest.inCommitTimestamps() {
 		from, _ = newest.intProperty("delta.inCommitTimestampEnablementVersion")
+		enabled, _ = newest.intProperty("delta.inCommitTimestampEnablementTimestamp")
 	}
 	var times []versionTime
 	base := newest.version // the first version that can be made of what is there
@@ -94,6 +95,9 @@ func versionTimes(ctx context.Context, st store.Store, newest *Snapshot) ([]vers
 		t := versionTime{version: f.version, modified: info.Modified, inCommit: f.version >= from}
 		if n := len(times); n > 0 && !t.modified.After(times[n-1].modified) {
 			t.modified = times[n-1].modified.Add(time.Millisecond)
+		}
+		if latest := time.UnixMilli(enabled + f.version - from); enabled > 0 && f.version < from && t.modified.After(latest) {
+			t.modified = latest // the log was copied: its files are younger than their commits
 		}
 		times = append(times, t)
 	}

@@ -51,12 +51,14 @@ func tableOptimize(viewer viewer) *cobra.Command {
 			if v.json {
 				return errors.Join(err, v.encode(report))
 			}
-			if o.DryRun {
+			if o.DryRun && err == nil {
 				fmt.Fprintf(v.out, "%d files of %s would become about %d\n", report.FilesRemoved, humanBytes(report.BytesRemoved), report.FilesAdded)
 				return err
 			}
-			fmt.Fprintf(v.out, "%d files of %s became %d of %s in %d commits\n",
-				report.FilesRemoved, humanBytes(report.BytesRemoved), report.FilesAdded, humanBytes(report.BytesAdded), report.Commits)
+			if err == nil || report.Commits > 0 { // what was committed before an error stays
+				fmt.Fprintf(v.out, "%d files of %s became %d of %s in %d commits\n",
+					report.FilesRemoved, humanBytes(report.BytesRemoved), report.FilesAdded, humanBytes(report.BytesAdded), report.Commits)
+			}
 			return err
 		})
 	cmd.Flags().Int64Var(&o.TargetSize, "target-size", 0, "size of a packed file in bytes; 0: what the table says (delta.targetFileSize), or 128 MiB")
