@@ -63,7 +63,7 @@ func readCheckpointFile(ctx context.Context, st store.Store, key string, apply f
 		return checkpointError(key, err)
 	}
 	var same places
-	for b, err := range ahead(f.Read(ctx, readSchema)) {
+	for b, err := range ahead(f.Read(ctx, checkpointSchema(f.Schema()))) {
 		if err != nil {
 			return checkpointError(key, err)
 		}
@@ -138,7 +138,7 @@ func readJSONCheckpoint(ctx context.Context, st store.Store, key string, apply f
 	return nil
 }
 
-// checkpointDecoder turns the rows of a batch of readSchema into actions.
+// checkpointDecoder turns the rows of a batch of a [checkpointSchema] into actions.
 type checkpointDecoder struct {
 	txn, add, remove, metadata, protocol, domain, sidecar fields
 
@@ -199,6 +199,11 @@ func decodeAdd(a *Add, v *values) {
 		Path: v.text(), PartitionValues: v.strings(), Size: v.long(), ModificationTime: v.long(), DataChange: v.bool(),
 		Stats: v.text(), Tags: v.strings(), DeletionVector: v.deletionVector(), BaseRowID: v.maybeLong(),
 		DefaultRowCommitVersion: v.maybeLong(), ClusteringProvider: v.text(),
+	}
+	if v.next < len(v.f.children) { // see checkpointSchema
+		if parsed, p := v.field(); p >= 0 {
+			a.Stats = string(appendStatsObject(nil, parsed, p))
+		}
 	}
 }
 

@@ -226,6 +226,9 @@ func (c *theirTable) check(t *testing.T, dir string, p *peer, a *answer) {
 	must(t, err)
 	defer func() { must(t, table.Close(context.WithoutCancel(t.Context()))) }()
 	same(t, table.Snapshot(), p, a)
+	if n, ok := table.Snapshot().NumRecords(); !ok || n != int64(len(a.Rows)) {
+		t.Errorf("by statistics the table has %d rows (%v), want %d", n, ok, len(a.Rows))
+	}
 	before := logEntries(t, dir)
 	err = c.appendRow(t, table)
 	if c.append != "" {
