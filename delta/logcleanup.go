@@ -14,7 +14,8 @@ const defaultLogRetention = 30 * 24 * time.Hour
 // CleanLog deletes entries and checkpoints that no reader needs, and returns how many files: those before the newest
 // checkpoint from which every version of the log retention (delta.logRetentionDuration, 30 days if the table does not say)
 // can still be read. It does nothing if the table has delta.enableExpiredLogCleanup = false. The age of a version is that
-// of its file, cut to whole days in UTC, so that several writers agree. The files beside V2 checkpoints stay.
+// of its file, or of an earlier one's that is younger, cut to whole days in UTC, so that several writers agree. The files beside
+// V2 checkpoints stay.
 //
 // It is never called by a commit: an application that keeps its own state in the log decides when entries may go.
 //
@@ -67,7 +68,8 @@ func (t *Table) expired(ctx context.Context) ([]store.Info, error) {
 func expiredLog(ctx context.Context, st store.Store, cutoff time.Time) ([]store.Info, error) {
 	var files []store.Info
 	checkpoints := map[int64][]logFile{}
-	newest := int64(-1) // entry that is old enough
+	newest := int64(-1) // entry that is old enough, as are all before it
+	young := false
 	for info, err := range st.List(ctx, logDir, "") {
 		if err != nil {
 			return nil, err
@@ -75,7 +77,7 @@ func expiredLog(ctx context.Context, st store.Store, cutoff time.Time) ([]store.
 		f := parseLogFile(info.Key)
 		switch f.kind {
 		case entryFile:
-			if !info.Modified.After(cutoff) {
+			if young = young || info.Modified.After(cutoff); !young {
 				newest = f.version
 			}
 		case classicCheckpoint, multipartCheckpoint, v2Checkpoint:

@@ -1,7 +1,9 @@
 package delta_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -433,6 +435,85 @@ func TestCleanLogAndTimeTravel(t *testing.T) {
 	if n, err := table.CleanLog(t.Context()); n != 0 || err != nil {
 		t.Errorf("against the table's will: %d, %v", n, err)
 	}
+}
+
+// TestCleanLogWithSkewedClocks: a version is not older than one before it, whatever its file says, so what a slow clock wrote
+// last does not age what a right one wrote before.
+func TestCleanLogWithSkewedClocks(t *testing.T) {
+	dir := t.TempDir()
+	st := localStore(t, dir)
+	now := time.Date(2026, 3, 20, 12, 0, 0, 0, time.UTC)
+	table := create(t, st, delta.CreateOptions{
+		Configuration: map[string]string{"delta.logRetentionDuration": "interval 10 days", "delta.checkpointInterval": "1000"},
+		Options:       delta.Options{Now: func() time.Time { return now }},
+	})
+	for v := 1; v <= 6; v++ {
+		commit(t, table, appending(strconv.Itoa(v)))
+		if v%2 == 0 {
+			must(t, table.Checkpoint(t.Context()))
+		}
+	}
+	for v, age := range []int{15, 14, 13, 5, 4, 20, 20} { // days
+		when := now.AddDate(0, 0, -age)
+		must(t, os.Chtimes(filepath.Join(dir, filepath.FromSlash(key(int64(v)))), when, when))
+	}
+	_, err := table.CleanLog(t.Context())
+	must(t, err)
+	for v := int64(2); v <= 6; v++ {
+		if _, err := delta.OpenAt(t.Context(), st, v); err != nil {
+			t.Errorf("version %d is of the last ten days: %v", v, err)
+		}
+	}
+	if _, err := delta.OpenAt(t.Context(), st, 1); err == nil {
+		t.Error("version 1 is still there")
+	}
+}
+
+// TestTimeTravelBeforeInCommitTimestamps: a table that has in-commit timestamps since some version and was copied later. Its older
+// versions have the time of the copy, which says nothing of the newer ones.
+func TestTimeTravelBeforeInCommitTimestamps(t *testing.T) {
+	dir := t.TempDir()
+	st := localStore(t, dir)
+	table := create(t, st, delta.CreateOptions{Features: []string{"inCommitTimestamp"}})
+	for v := 1; v <= 5; v++ {
+		commit(t, table, appending(strconv.Itoa(v)))
+	}
+	enabled := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	md := table.Snapshot().Metadata()
+	md.Configuration["delta.enableInCommitTimestamps"] = "true"
+	md.Configuration["delta.inCommitTimestampEnablementVersion"] = "6"
+	md.Configuration["delta.inCommitTimestampEnablementTimestamp"] = strconv.FormatInt(enabled.UnixMilli(), 10)
+	text, err := json.Marshal(map[string]any{"metaData": md})
+	must(t, err)
+	for v := range int64(4) { // as Spark does; a day each
+		entry := fmt.Sprintf(`{"commitInfo":{"inCommitTimestamp":%d,"operation":"SET"}}`, enabled.AddDate(0, 0, int(v)).UnixMilli())
+		if v == 0 {
+			entry += "\n" + string(text)
+		}
+		must(t, st.PutIfAbsent(t.Context(), key(6+v), []byte(entry+"\n")))
+	}
+	stamp := func(first time.Time) {
+		for v := range int64(6) {
+			when := first.Add(time.Duration(v) * time.Hour)
+			must(t, os.Chtimes(filepath.Join(dir, filepath.FromSlash(key(v))), when, when))
+		}
+	}
+	want := func(at time.Time, version int64) {
+		t.Helper()
+		s, err := delta.OpenAtTime(t.Context(), st, at)
+		if err != nil || s.Version() != version {
+			t.Errorf("at %s: %v, want version %d", at, err, version)
+		}
+	}
+	for _, first := range []time.Time{enabled.AddDate(0, 0, -1), enabled.AddDate(0, 1, 0)} { // where it was made, and copied
+		stamp(first)
+		want(enabled, 6)
+		want(enabled.Add(25*time.Hour), 7)
+		want(enabled.AddDate(1, 0, 0), 9)
+	}
+	stamp(enabled.AddDate(0, 0, -1))
+	want(enabled.Add(-time.Minute), 5)
+	want(enabled.AddDate(0, 0, -1).Add(90*time.Minute), 1)
 }
 
 // TestTimeTravelByInCommitTimestamps: file times say nothing, the commits do.
