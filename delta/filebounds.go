@@ -112,7 +112,7 @@ func statsValue(t *schema.Type, raw json.RawMessage, high bool) (datum, bool) {
 		err := json.Unmarshal(raw, &b)
 		return datum{i: int64(truthOf(b))}, err == nil
 	case schema.Float, schema.Double:
-		return floatBound(t, raw, high)
+		return floatBound(raw, high)
 	case schema.Decimal:
 		return decimalBound(t, raw, high)
 	case schema.String:
@@ -128,14 +128,11 @@ func statsValue(t *schema.Type, raw json.RawMessage, high bool) (datum, bool) {
 	}
 }
 
-// floatBound: the text is the shortest that names a value of the column's width, and another value of a wider one.
-func floatBound(t *schema.Type, raw json.RawMessage, high bool) (datum, bool) {
-	bits := 64
-	if t.Kind == schema.Float {
-		bits = 32
-	}
-	f, err := strconv.ParseFloat(string(raw), bits)
-	return datum{f: f}, err == nil && !high && !math.IsNaN(f)
+// floatBound: the text may be the shortest that names a value of 32 bits, and another value of a wider type, which can be above
+// it. Of that kind are also the bounds from before a column was widened to double.
+func floatBound(raw json.RawMessage, high bool) (datum, bool) {
+	f, err := strconv.ParseFloat(string(raw), 64)
+	return datum{f: min(f, float64(float32(f)))}, err == nil && !high && !math.IsNaN(f)
 }
 
 // doubleDigits is how many decimal digits a double keeps.
@@ -144,12 +141,16 @@ const doubleDigits = 15
 // decimalBound: some writers, deltalake among them, write decimals as doubles, which may be off in the last of their bits. So
 // what has more digits than a double keeps is lowered, or raised, by as much.
 func decimalBound(t *schema.Type, raw json.RawMessage, high bool) (datum, bool) {
-	n, ok := new(big.Rat).SetString(strings.Trim(string(raw), `"`))
+	text := strings.Trim(string(raw), `"`)
+	if !plainNumber.MatchString(text) { // a large exponent would cost as much memory
+		return datum{}, false
+	}
+	n, ok := new(big.Rat).SetString(text)
 	if !ok || t.Precision <= doubleDigits {
 		return datum{r: n}, ok
 	}
 	off := new(big.Rat).Abs(n)
-	off.Mul(off, big.NewRat(1, 1<<52))
+	off.Mul(off, big.NewRat(1, 1<<50)) // rounded once for the digits, the power of ten and the quotient each
 	if high {
 		return datum{r: n.Add(n, off)}, true
 	}
