@@ -181,12 +181,36 @@ func (b *checkpointBuilder) actions(s *Snapshot, now time.Time) {
 	for _, d := range s.domains.all() {
 		b.domain(d)
 	}
-	oldest := now.Add(-s.intervalProperty("delta.deletedFileRetentionDuration", defaultTombstoneRetention)).UnixMilli()
+	oldest := s.oldestTombstone(now)
 	for _, r := range s.tombstones.all() {
 		if r.DeletionTimestamp > oldest {
 			b.remove(r)
 		}
 	}
+}
+
+// oldestTombstone is the time, in ms since the epoch, up to which removed files need not be remembered any more.
+func (s *Snapshot) oldestTombstone(now time.Time) int64 {
+	return now.Add(-s.intervalProperty("delta.deletedFileRetentionDuration", defaultTombstoneRetention)).UnixMilli()
+}
+
+// forgetEach is how many versions go by between two looks for tombstones that are too old.
+const forgetEach = 1024
+
+// forget takes tombstones that the next checkpoint would leave out, and so everyone who opens the table, out of a snapshot
+// that nobody has seen yet: a table that stays open for months would remember every file that it ever removed.
+func (s *Snapshot) forget(now time.Time) {
+	if s.version%forgetEach != 0 {
+		return
+	}
+	oldest := s.oldestTombstone(now)
+	left := s.tombstones.editing()
+	for id, r := range s.tombstones.all() {
+		if r.DeletionTimestamp <= oldest {
+			left = left.remove(id)
+		}
+	}
+	s.tombstones = left.settled()
 }
 
 // checkpointBuilder appends actions, one a row, to a batch of bounded size, which is handed on whenever it is full.

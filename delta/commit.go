@@ -258,6 +258,7 @@ func (t *Table) accept(p *prepared) error {
 	if err != nil {
 		return err
 	}
+	next.forget(t.opt.Now())
 	t.snap.Store(next)
 	t.seen = t.opt.Now()
 	return nil

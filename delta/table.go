@@ -203,6 +203,7 @@ func (t *Table) advance(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		next.forget(now)
 		t.snap.Store(next)
 		t.seen = now
 	}

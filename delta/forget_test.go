@@ -1,0 +1,50 @@
+package delta
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/weir-dev/weir/delta/schema"
+	"github.com/weir-dev/weir/delta/store"
+)
+
+// TestTombstonesAreForgotten: a table that stays open does not remember every file that it ever removed.
+func TestTombstonesAreForgotten(t *testing.T) {
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	st := store.NewMemory()
+	s := &schema.Type{Kind: schema.Struct, Fields: []schema.Field{leaf("id", schema.Long)}}
+	table, err := Create(t.Context(), st, CreateOptions{Schema: s, Options: Options{Now: func() time.Time { return now }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	follower, err := Open(t.Context(), st, Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for v := range 2 * forgetEach { // half an hour each: a week has 336
+		tx := Transaction{Operation: "TEST", Adds: []Add{{Path: fmt.Sprintf("%d.parquet", v), Size: 1, DataChange: true}}}
+		if v > 0 {
+			tx.Removes = []Remove{{Path: fmt.Sprintf("%d.parquet", v-1), DataChange: true}}
+		}
+		if _, err := table.Commit(t.Context(), func(context.Context, *Snapshot) (*Transaction, error) { return &tx, nil }); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(30 * time.Minute)
+	}
+	if _, err := follower.Update(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Snapshot{table.Snapshot(), follower.Snapshot()} {
+		if n := s.tombstones.len; n < 336-2 || n > 336+2 {
+			t.Errorf("version %d remembers %d removed files, want those of a week", s.version, n)
+		}
+		if _, ok := s.tombstones.get(fileID(fmt.Sprintf("%d.parquet", 2*forgetEach-2), nil)); !ok {
+			t.Error("the newest is forgotten")
+		}
+	}
+}
