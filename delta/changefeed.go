@@ -292,13 +292,22 @@ func (r *changeReader) entry(ctx context.Context, e *entry) bool {
 		case a.Add != nil && a.Add.DataChange:
 			more = r.file(ctx, e, a.Add, ChangeInsert)
 		case a.Remove != nil && a.Remove.DataChange && pairs[a.Remove.Path] == nil:
-			more = r.file(ctx, e, &Add{Path: a.Remove.Path, PartitionValues: a.Remove.PartitionValues, DeletionVector: a.Remove.DeletionVector}, ChangeDelete)
+			more = r.removed(ctx, e, a.Remove)
 		}
 		if !more {
 			return false
 		}
 	}
 	return true
+}
+
+// removed yields the rows of a file that goes. Where its rows belong the action may leave out: nothing else says so any more.
+func (r *changeReader) removed(ctx context.Context, e *entry, rm *Remove) bool {
+	if len(rm.PartitionValues) < len(r.end.metadata.PartitionColumns) {
+		r.yield(nil, &ChangeFeedError{e.version, "the remove of " + rm.Path + " does not say its partition values"})
+		return false
+	}
+	return r.file(ctx, e, &Add{Path: rm.Path, PartitionValues: rm.PartitionValues, DeletionVector: rm.DeletionVector}, ChangeDelete)
 }
 
 // restated are the files that a commit takes out and puts back in with another deletion vector, by path: Spark says so, without

@@ -105,6 +105,24 @@ func TestChangeFeed(t *testing.T) {
 	}
 }
 
+// TestChangeFeedOfBareRemove: a remove action need not say the partition values of its file; rows that would come without
+// theirs are refused.
+func TestChangeFeedOfBareRemove(t *testing.T) {
+	st := store.NewMemory()
+	s := structOf(field("id", schema.String), field("v", schema.String), field("p", schema.String))
+	table := create(t, st, delta.CreateOptions{Schema: s, PartitionColumns: []string{"p"}})
+	must(t, table.EnableChangeFeed(t.Context()))
+	add := write(t, table, keyed(s, [3]string{"a", "1", "x"}))[0]
+	v := table.Snapshot().Version() + 1
+	remove := fmt.Sprintf(`{"remove":{"path":%q,"deletionTimestamp":1,"dataChange":true}}`, add.Path)
+	must(t, st.PutIfAbsent(t.Context(), key(v), []byte(remove+"\n")))
+	for b, err := range table.Changes(t.Context(), v, v) {
+		if e, ok := errors.AsType[*delta.ChangeFeedError](err); !ok || e.Version != v {
+			t.Fatalf("%v, %v", b, err)
+		}
+	}
+}
+
 func TestChangeFeedRefuses(t *testing.T) {
 	table := create(t, store.NewMemory(), delta.CreateOptions{})
 	write(t, table, longs(1))
