@@ -135,6 +135,11 @@ func fromInt32(n *fileNode, want schema.Kind) appendFunc {
 			v.Int64s = pickAs(v.Int64s, x.i32, s, func(i int32) int64 { return int64(i) })
 			return nil
 		}
+	case have == schema.Long && want == schema.Double:
+		return func(v *column.Vector, x *values, s span) error {
+			v.Float64s = pickAs(v.Float64s, x.i32, s, func(i int32) float64 { return float64(uint32(i)) })
+			return nil
+		}
 	case integerRank(have) > 0 && want == schema.Double:
 		return func(v *column.Vector, x *values, s span) error {
 			v.Float64s = pickAs(v.Float64s, x.i32, s, func(i int32) float64 { return float64(i) })
@@ -147,6 +152,9 @@ func fromInt32(n *fileNode, want schema.Kind) appendFunc {
 
 // fromInt64 takes longs and timestamps of any unit; a plain long may be read as a timestamp of microseconds.
 func fromInt64(n *fileNode, want schema.Kind) appendFunc {
+	if n.t.Kind == want && want == schema.Long && n.unsigned() {
+		return fromUint64
+	}
 	if n.t.Kind == want && want == schema.Long {
 		return func(v *column.Vector, x *values, s span) error { v.Int64s = pick(v.Int64s, x.i64, s); return nil }
 	}
@@ -168,6 +176,18 @@ func fromInt64(n *fileNode, want schema.Kind) appendFunc {
 	default:
 		return func(v *column.Vector, x *values, s span) error { v.Int64s = pick(v.Int64s, x.i64, s); return nil }
 	}
+}
+
+// fromUint64 takes what a long can hold.
+func fromUint64(v *column.Vector, x *values, s span) error {
+	at := len(v.Int64s)
+	v.Int64s = pick(v.Int64s, x.i64, s)
+	for _, i := range v.Int64s[at:] {
+		if i < 0 {
+			return fmt.Errorf("unsigned number %d is no long: %w", uint64(i), ErrUnsupported)
+		}
+	}
+	return nil
 }
 
 func fromFloat(want schema.Kind) appendFunc {
@@ -244,10 +264,25 @@ func toDecimal(n *fileNode, want *schema.Type) appendFunc {
 	small := want.Precision <= 18
 	switch n.phys.phys {
 	case format.Int32:
+		if n.t.Kind == schema.Long { // unsigned 32 bits
+			return func(v *column.Vector, x *values, s span) error {
+				return addDecimals(v, pickAs(nil, x.i32, s, func(i int32) int64 { return int64(uint32(i)) }), factor, small)
+			}
+		}
 		return func(v *column.Vector, x *values, s span) error {
 			return addDecimals(v, pickAs(nil, x.i32, s, func(i int32) int64 { return int64(i) }), factor, small)
 		}
 	case format.Int64:
+		if n.t.Kind == schema.Long && n.unsigned() {
+			return func(v *column.Vector, x *values, s span) error {
+				for _, i := range pick(nil, x.i64, s) {
+					if err := addDecimal(v, new(big.Int).SetUint64(uint64(i)), factor, small); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+		}
 		return func(v *column.Vector, x *values, s span) error {
 			return addDecimals(v, pick(nil, x.i64, s), factor, small)
 		}

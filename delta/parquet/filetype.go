@@ -228,6 +228,11 @@ func decimalType(e *element) *schema.Type {
 	}
 }
 
+// unsigned says whether the numbers of a column of 64 bits have no sign.
+func (n *fileNode) unsigned() bool {
+	return n.e.logical == logicalInteger && n.e.bits == 64 && !n.e.signed || n.e.logical == 0 && n.e.converted == int(deprecated.Uint64)
+}
+
 func int32Kind(e *element) schema.Kind {
 	switch {
 	case e.logical == logicalDate || e.converted == int(deprecated.Date):
