@@ -46,6 +46,9 @@ func tableOptimize(viewer viewer) *cobra.Command {
 			"files anew of which more than a twentieth is deleted rows. The rows stay the same, writers go on meanwhile, and the old files stay until they are vacuumed.",
 		"  weir table optimize ./tables/flights\n  weir table optimize --zorder carrier,dest ./tables/flights", viewer,
 		func(ctx context.Context, v view, t *delta.Table) error {
+			if o.TargetSize < 0 {
+				return fmt.Errorf("--target-size %d is no size of a file", o.TargetSize)
+			}
 			done, err := t.Optimize(ctx, o)
 			report := optimizeReport(done)
 			if v.json {
@@ -341,23 +344,30 @@ func printVerified(v view, r verifyReport) error {
 type timePoint struct {
 	version int64
 	asOf    string
+	named   func() bool // whether the flag of the version was given
+	flag    string
 }
 
-func newTimePoint() timePoint { return timePoint{version: -1} }
-
 func (p *timePoint) flags(cmd *cobra.Command) {
-	p.version = -1
-	cmd.Flags().Int64Var(&p.version, "version", -1, "the table as of this version")
+	p.versionFlag(cmd, "version", "the table as of this version")
 	cmd.Flags().StringVar(&p.asOf, "as-of", "", "the table as of this time, such as 2026-01-31T12:00:00Z")
 	cmd.MarkFlagsMutuallyExclusive("version", "as-of")
 }
 
-func (p *timePoint) given() bool { return p.version >= 0 || p.asOf != "" }
+func (p *timePoint) versionFlag(cmd *cobra.Command, name, usage string) {
+	p.flag = name
+	p.named = func() bool { return cmd.Flags().Changed(name) }
+	cmd.Flags().Int64Var(&p.version, name, -1, usage)
+}
+
+func (p *timePoint) given() bool { return p.named() || p.asOf != "" }
 
 // snapshot is the table at that point, or its newest version if none is given.
 func (p *timePoint) snapshot(ctx context.Context, t *delta.Table) (*delta.Snapshot, error) {
 	switch {
-	case p.version >= 0:
+	case p.named() && p.version < 0:
+		return nil, fmt.Errorf("--%s %d is no version: weir table history lists them", p.flag, p.version)
+	case p.named():
 		s, err := delta.OpenAt(ctx, t.Store(), p.version)
 		if err != nil {
 			return nil, fmt.Errorf("version %d: %w", p.version, err)
@@ -399,7 +409,7 @@ type tableDiffReport struct {
 }
 
 func tableDiff(viewer viewer) *cobra.Command {
-	from, to := newTimePoint(), newTimePoint()
+	var from, to timePoint
 	cmd := tableWork("diff", "Print what changed between two versions",
 		"Print which columns and files changed between two versions: from --from to --to (the newest if it is not given).",
 		"  weir table diff --from 1 ./tables/flights\n  weir table diff --from 1 --to 2 -o json ./tables/flights", viewer,
@@ -417,8 +427,8 @@ func tableDiff(viewer viewer) *cobra.Command {
 			}
 			return printDiff(v, diffSnapshots(a, b))
 		})
-	cmd.Flags().Int64Var(&from.version, "from", -1, "the version before")
-	cmd.Flags().Int64Var(&to.version, "to", -1, "the version after; the newest if it is not given")
+	from.versionFlag(cmd, "from", "the version before")
+	to.versionFlag(cmd, "to", "the version after; the newest if it is not given")
 	return cmd
 }
 
