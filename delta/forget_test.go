@@ -48,3 +48,22 @@ func TestTombstonesAreForgotten(t *testing.T) {
 		}
 	}
 }
+
+// TestRetiredTombstonesAreRecalled: one list of names that is lost or garbled does not keep those of all later ones for ever.
+func TestRetiredTombstonesAreRecalled(t *testing.T) {
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	st := store.NewMemory()
+	for key, text := range map[string]string{"garbled": "{", "good": `[{"path":"old","since":1}]`, "young": `[]`} {
+		if err := st.PutIfAbsent(t.Context(), key, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := &tombstoneEdit{m: &merge{t: &Table{store: st}}, now: now}
+	e.list.Retired = []obsoleteFile{{"lost", 1}, {"garbled", 1}, {"young", now.UnixMilli()}, {"good", 2}}
+	for range 2 {
+		e.recall(t.Context())
+		if len(e.list.Retired) != 3 || len(e.list.Obsolete) != 2 || e.list.Obsolete[0].Key != "old" || e.list.Obsolete[1].Key != "good" {
+			t.Fatalf("%+v", e.list)
+		}
+	}
+}

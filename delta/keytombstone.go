@@ -229,20 +229,25 @@ func (e *tombstoneEdit) due(f obsoleteFile) bool {
 }
 
 // recall takes the names of a retired file back into the list when they are due and there are none before them. The file
-// is one of them, the last: it must not go before a list is committed that can do without it.
+// is one of them, the last: it must not go before a list is committed that can do without it. One that cannot be read does
+// not keep the others from it; a later merge tries it again.
 func (e *tombstoneEdit) recall(ctx context.Context) {
-	i := slices.IndexFunc(e.list.Retired, e.due)
-	if i < 0 || slices.ContainsFunc(e.list.Obsolete, e.due) {
+	if slices.ContainsFunc(e.list.Obsolete, e.due) {
 		return
 	}
-	retired := e.list.Retired[i]
-	data, err := readObject(ctx, e.m.t.store, retired.Key, maxEntryBytes)
-	var files []obsoleteFile
-	if err != nil || json.Unmarshal(data, &files) != nil {
-		return // a later merge tries again
+	for i, retired := range e.list.Retired {
+		if !e.due(retired) {
+			continue
+		}
+		data, err := readObject(ctx, e.m.t.store, retired.Key, maxEntryBytes)
+		var files []obsoleteFile
+		if err != nil || json.Unmarshal(data, &files) != nil {
+			continue
+		}
+		e.list.Retired = slices.Delete(e.list.Retired, i, i+1)
+		e.list.Obsolete = slices.Concat(files, []obsoleteFile{retired}, e.list.Obsolete)
+		return
 	}
-	e.list.Retired = slices.Delete(e.list.Retired, i, i+1)
-	e.list.Obsolete = slices.Concat(files, []obsoleteFile{retired}, e.list.Obsolete)
 }
 
 // retire moves the names of files that wait to be deleted out of the list when they are many.
