@@ -89,6 +89,9 @@ func (f *File) Read(ctx context.Context, want *schema.Type) iter.Seq2[*column.Ba
 // readGroup yields the batches of a row group; false ends the sequence.
 func (f *File) readGroup(ctx context.Context, group int, want *schema.Type, yield func(*column.Batch, error) bool) bool {
 	g := &f.meta.groups[group]
+	if g.rows == 0 { // its chunks need not have pages, nor offsets that mean anything
+		return true
+	}
 	a, err := f.assembler(g, want)
 	if a != nil {
 		defer a.release()
