@@ -10,6 +10,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/weir-dev/weir/delta/column"
@@ -215,6 +216,9 @@ func (e *tombstoneEdit) deleteObsolete(ctx context.Context) (changed bool) {
 	e.list.Obsolete = slices.DeleteFunc(e.list.Obsolete, func(f obsoleteFile) bool {
 		if !e.due(f) || tried == deletesAtATime {
 			return false
+		}
+		if !strings.HasPrefix(f.Key, tombstoneDir) {
+			return true // not a name that a merge has written
 		}
 		tried++
 		gone := e.m.t.store.Delete(ctx, f.Key) == nil

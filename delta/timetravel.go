@@ -36,9 +36,6 @@ func OpenAtTime(ctx context.Context, st store.Store, at time.Time) (*Snapshot, e
 	if err != nil {
 		return nil, err
 	}
-	if times, err = sameClock(ctx, st, times, at); err != nil {
-		return nil, err
-	}
 	// The number of versions that are old enough; the times do not decrease.
 	n := sort.Search(len(times), func(i int) bool {
 		if err != nil {
@@ -109,23 +106,6 @@ func versionTimes(ctx context.Context, st store.Store, newest *Snapshot) ([]vers
 		times = []versionTime{{version: newest.version, modified: newest.at}}
 	}
 	return times, nil
-}
-
-// sameClock are the versions before in-commit timestamps, or those with: the time of a file, which may be that of a copy, and
-// that of a commit do not tell which of two versions is older.
-func sameClock(ctx context.Context, st store.Store, times []versionTime, at time.Time) ([]versionTime, error) {
-	n := slices.IndexFunc(times, func(v versionTime) bool { return v.inCommit })
-	if n <= 0 {
-		return times, nil
-	}
-	switch first, err := times[n].get(ctx, st); {
-	case err != nil:
-		return nil, err
-	case first.After(at):
-		return times[:n], nil
-	default:
-		return times[n:], nil
-	}
 }
 
 func (v *versionTime) get(ctx context.Context, st store.Store) (time.Time, error) {
