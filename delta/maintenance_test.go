@@ -545,36 +545,6 @@ func TestTimeTravelByInCommitTimestamps(t *testing.T) {
 	}
 }
 
-// TestTimeTravelAcrossEnablement: versions before the first in-commit timestamp are older than it, whatever the times of their
-// files, which a copy of the log makes new.
-func TestTimeTravelAcrossEnablement(t *testing.T) {
-	st := store.NewMemory()
-	const id = "11111111-1111-1111-1111-111111111111"
-	metadata := func(configuration string) string {
-		return `{"metaData":{"id":"` + id + `","format":{"provider":"parquet","options":{}},"schemaString":` +
-			`"{\"type\":\"struct\",\"fields\":[{\"name\":\"id\",\"type\":\"long\",\"nullable\":true,\"metadata\":{}}]}",` +
-			`"partitionColumns":[],"configuration":{` + configuration + `}}}`
-	}
-	for version, lines := range []string{
-		`{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}` + "\n" + metadata(""),
-		`{"commitInfo":{"operation":"WRITE"}}`,
-		`{"commitInfo":{"operation":"UPGRADE","inCommitTimestamp":5000}}` + "\n" +
-			`{"protocol":{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["inCommitTimestamp"]}}` + "\n" +
-			metadata(`"delta.enableInCommitTimestamps":"true","delta.inCommitTimestampEnablementVersion":"2",`+
-				`"delta.inCommitTimestampEnablementTimestamp":"5000"`),
-		`{"commitInfo":{"operation":"WRITE","inCommitTimestamp":6000}}`,
-	} {
-		must(t, st.PutIfAbsent(t.Context(), key(int64(version)), []byte(lines+"\n")))
-	}
-	for when, want := range map[int64]int64{4998: 0, 4999: 1, 5000: 2, 5999: 2, 6000: 3, 7000: 3} {
-		s, err := delta.OpenAtTime(t.Context(), st, time.UnixMilli(when))
-		must(t, err)
-		if s.Version() != want {
-			t.Errorf("at %d: version %d, want %d", when, s.Version(), want)
-		}
-	}
-}
-
 func TestOptimizeKeepsDeletedRowsDeleted(t *testing.T) {
 	golden, _ := goldenTables(t)
 	dir := t.TempDir()

@@ -54,11 +54,10 @@ func tableOptimize(viewer viewer) *cobra.Command {
 			if v.json {
 				return errors.Join(err, v.encode(report))
 			}
-			if o.DryRun && err == nil {
+			switch {
+			case o.DryRun && err == nil:
 				fmt.Fprintf(v.out, "%d files of %s would become about %d\n", report.FilesRemoved, humanBytes(report.BytesRemoved), report.FilesAdded)
-				return err
-			}
-			if err == nil || report.Commits > 0 { // what was committed before an error stays
+			case err == nil || report.Commits > 0: // what was committed before an error stays
 				fmt.Fprintf(v.out, "%d files of %s became %d of %s in %d commits\n",
 					report.FilesRemoved, humanBytes(report.BytesRemoved), report.FilesAdded, humanBytes(report.BytesAdded), report.Commits)
 			}

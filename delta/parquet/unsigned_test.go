@@ -23,9 +23,13 @@ func TestUnsignedColumns(t *testing.T) {
 		want *schema.Type
 		out  string
 	}{
-		{short, kind(schema.Long), "[5 4294967295]"}, {short, kind(schema.Double), "[5 4.294967295e+09]"}, {short, decimal, "[5 4294967295]"},
-		{long, kind(schema.Long), ""}, {long, decimal, "[5 18446744073709551615]"},
-		{signed, kind(schema.Long), "[5 -1]"}, {signed, decimal, "[5 -1]"},
+		{short, kind(schema.Long), "[5 4294967295]"},
+		{short, kind(schema.Double), "[5 4.294967295e+09]"},
+		{short, decimal, "[5 4294967295]"},
+		{long, kind(schema.Long), ""},
+		{long, decimal, "[5 18446744073709551615]"},
+		{signed, kind(schema.Long), "[5 -1]"},
+		{signed, decimal, "[5 -1]"},
 	} {
 		f, err := converter(c.file, c.want)
 		if err != nil {
