@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -238,10 +239,11 @@ func TestTombstonesArePacked(t *testing.T) {
 // TestTombstoneListsStaySmall: an hour of lists and files that are no longer in use is not repeated by each list, and all of them
 // are deleted in the end, also when some deletes fail.
 func TestTombstoneListsStaySmall(t *testing.T) {
-	now := time.Now()
+	start, passed := time.Now(), atomic.Int64{} // checkpoints ask for the time as well
+	now := func() time.Time { return start.Add(time.Duration(passed.Load())) }
 	st := &flakyDeletes{Store: store.NewMemory()}
 	table := create(t, st, delta.CreateOptions{
-		Schema: withoutOp(changes), Options: delta.Options{Now: func() time.Time { return now }},
+		Schema: withoutOp(changes), Options: delta.Options{Now: now},
 	})
 	options := byIDAndK
 	options.Tombstones = 24 * time.Hour
@@ -258,7 +260,7 @@ func TestTombstoneListsStaySmall(t *testing.T) {
 	most := 0
 	for i := range int64(1500) { // two hours, a merge every five seconds
 		mergeRows(t, table, options, longChange(i, 10, "d", 0))
-		now = now.Add(5 * time.Second)
+		passed.Add(int64(5 * time.Second))
 		if i%100 == 0 {
 			files, largest := count()
 			if most = max(most, files); largest > 24<<10 {
@@ -269,10 +271,10 @@ func TestTombstoneListsStaySmall(t *testing.T) {
 	if most < 720 || most > 2200 {
 		t.Errorf("at most %d files, want those of an hour", most)
 	}
-	now = now.Add(2 * time.Hour)
+	passed.Add(int64(2 * time.Hour))
 	for range 200 { // each deletes some
 		mergeRows(t, table, options, longChange(1, 10, "d", 0))
-		now = now.Add(time.Second)
+		passed.Add(int64(time.Second))
 	}
 	if files, _ := count(); files > 600 { // those of 200 merges, two or three each, and what still counts
 		t.Errorf("%d files are left, of more than %d", files, most)
