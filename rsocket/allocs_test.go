@@ -2,26 +2,19 @@ package rsocket
 
 import (
 	"context"
-	"math"
 	"runtime"
 	"sync/atomic"
 	"testing"
 )
 
 // allocations returns how many heap allocations of the whole process fn makes per event.
-// allocations is how many an event costs in the steady state: those of the best of five rounds. A round beside other work can
-// see pools grow, when the reader falls behind; what an event allocates by itself is in each round.
 func allocations(events int, fn func(n int)) float64 {
 	fn(events / 10) // warm up
-	least := math.Inf(1)
-	for range 5 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		fn(events)
-		runtime.ReadMemStats(&after)
-		least = min(least, float64(after.Mallocs-before.Mallocs)/float64(events))
-	}
-	return least
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	fn(events)
+	runtime.ReadMemStats(&after)
+	return float64(after.Mallocs-before.Mallocs) / float64(events)
 }
 
 // Sender and receiver together allocate nothing per event; what remains is per batch, per pool and of the runtime.

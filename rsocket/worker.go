@@ -35,6 +35,8 @@ type worker struct {
 	spare   []job
 	bytes   int // of the queue
 	running bool
+
+	request Request // of the handler that runs; the one goroutine's own while running
 }
 
 const (
@@ -173,14 +175,14 @@ func (k *worker) start() {
 
 func (k *worker) run() {
 	defer k.c.handlers.Done()
-	r := Request{Conn: k.c}
+	k.request.Conn = k.c
 	for {
 		jobs := k.take()
 		if jobs == nil {
 			return
 		}
 		for len(jobs) > 0 {
-			jobs = jobs[k.runBatch(jobs, &r):]
+			jobs = jobs[k.runBatch(jobs, &k.request):]
 		}
 	}
 }
@@ -191,6 +193,7 @@ func (k *worker) take() []job {
 	defer k.mu.Unlock()
 	if len(k.queue) == 0 {
 		k.running = false
+		k.request = Request{} // nothing keeps its payload
 		k.c.setWorking(false)
 		jobSlices.put(k.queue)
 		jobSlices.put(k.spare)
