@@ -47,6 +47,7 @@ const (
 func (k *worker) init(c *Conn) {
 	k.c = c
 	k.loop = k.run
+	k.request.Conn = c
 	k.room = make(chan struct{}, 1)
 }
 
@@ -175,7 +176,6 @@ func (k *worker) start() {
 
 func (k *worker) run() {
 	defer k.c.handlers.Done()
-	k.request.Conn = k.c
 	for {
 		jobs := k.take()
 		if jobs == nil {
@@ -193,7 +193,7 @@ func (k *worker) take() []job {
 	defer k.mu.Unlock()
 	if len(k.queue) == 0 {
 		k.running = false
-		k.request = Request{} // nothing keeps its payload
+		k.request.Payload = Payload{} // so that it is not kept
 		k.c.setWorking(false)
 		jobSlices.put(k.queue)
 		jobSlices.put(k.spare)
