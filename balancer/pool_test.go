@@ -271,6 +271,7 @@ func TestRetire(t *testing.T) {
 func TestPickWaits(t *testing.T) {
 	onSite(t, []string{"a"}, Options{}, func(t *testing.T, s *site, p *Pool) {
 		s.stop(t, "a")
+		synctest.Wait() // until the pool knows
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, _, err := p.Pick(ctx); !errors.Is(err, context.DeadlineExceeded) {

@@ -301,9 +301,10 @@ func (r *changeReader) entry(ctx context.Context, e *entry) bool {
 	return true
 }
 
-// removed yields the rows of a file that goes. Where its rows belong the action may leave out: nothing else says so any more.
+// removed yields the rows of a file that goes. Where they belong the action may leave out, and nothing else says so any more; one
+// that has extended metadata leaves out nulls alone.
 func (r *changeReader) removed(ctx context.Context, e *entry, rm *Remove) bool {
-	if len(rm.PartitionValues) < len(r.end.metadata.PartitionColumns) {
+	if !rm.ExtendedFileMetadata && len(rm.PartitionValues) < len(r.end.metadata.PartitionColumns) {
 		r.yield(nil, &ChangeFeedError{e.version, "the remove of " + rm.Path + " does not say its partition values"})
 		return false
 	}
