@@ -6,6 +6,7 @@ import sys
 
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 OPTIONS = {
     "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
@@ -18,9 +19,16 @@ OPTIONS = {
 
 
 def append(uri, first, count):
-    """Appends a row in each of count commits: the numbers from first on."""
+    """Appends a row in each of count commits: the numbers from first on. deltalake gives up after 15 versions that others
+    are faster with, and has committed nothing then."""
     for n in range(int(first), int(first) + int(count)):
-        write_deltalake(uri, pa.table({"n": pa.array([n], pa.int64())}), mode="append", storage_options=OPTIONS)
+        for attempt in range(10):
+            try:
+                write_deltalake(uri, pa.table({"n": pa.array([n], pa.int64())}), mode="append", storage_options=OPTIONS)
+                break
+            except CommitFailedError:
+                if attempt == 9:
+                    raise
 
 
 def rows(uri, column):
