@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
-	"github.com/weir-dev/weir/delta/column"
 	"github.com/weir-dev/weir/delta/schema"
 )
 
@@ -80,52 +78,39 @@ func appendStatsObject(b []byte, f *fields, p int) []byte {
 	return append(b, '}')
 }
 
-func appendStatsValue(b []byte, f *fields, p int) ([]byte, bool) {
+func appendStatsValue(b []byte, f *fields, p int) (_ []byte, ok bool) {
 	if p < 0 {
 		return b, false
 	}
+	var err error
 	v := f.v
 	switch v.Type.Kind {
 	case schema.Struct:
-		return appendStatsObject(b, f, p), true
-	case schema.Boolean:
-		return strconv.AppendBool(b, v.Bools[p]), true
-	case schema.Byte, schema.Short, schema.Integer:
-		return strconv.AppendInt(b, int64(v.Int32s[p]), 10), true
-	case schema.Long:
-		return strconv.AppendInt(b, v.Int64s[p], 10), true
-	case schema.Float:
-		return appendStatsFloat(b, float64(v.Float32s[p]), 32), true
-	case schema.Double:
-		return appendStatsFloat(b, v.Float64s[p], 64), true
-	case schema.Decimal:
-		return append(b, column.FormatDecimal(v.UnscaledAt(p), v.Type.Scale)...), true
+		b = appendStatsObject(b, f, p)
 	case schema.String:
-		return appendJSONText(b, f.text(p)), true
+		b = appendJSONText(b, f.text(p))
+	case schema.Float:
+		b = appendStatsFloat(b, float64(v.Float32s[p]), 32)
+	case schema.Double:
+		b = appendStatsFloat(b, v.Float64s[p], 64)
 	case schema.Date:
-		return appendStatsTime(b, time.Unix(int64(v.Int32s[p])*86400, 0), time.DateOnly)
+		b, err = appendTime(b, time.Unix(int64(v.Int32s[p])*86400, 0), `"2006-01-02"`)
 	case schema.Timestamp:
-		return appendStatsTime(b, time.UnixMicro(v.Int64s[p]), "2006-01-02T15:04:05.000000Z")
+		b, err = appendTime(b, time.UnixMicro(v.Int64s[p]), `"2006-01-02T15:04:05.000000Z"`)
 	case schema.TimestampNTZ:
-		return appendStatsTime(b, time.UnixMicro(v.Int64s[p]), "2006-01-02T15:04:05.000000")
-	default:
-		return b, false
+		b, err = appendTime(b, time.UnixMicro(v.Int64s[p]), `"2006-01-02T15:04:05.000000"`)
+	default: // as JSON has them, too
+		b, err = appendPartitionValue(b, v, p)
 	}
+	return b, err == nil
 }
 
+// appendStatsFloat quotes what is no number of JSON.
 func appendStatsFloat(b []byte, x float64, bits int) []byte {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return append(append(append(b, '"'), appendFloat(nil, x, bits)...), '"')
+		return append(appendFloat(append(b, '"'), x, bits), '"')
 	}
-	return strconv.AppendFloat(b, x, 'g', -1, bits)
-}
-
-func appendStatsTime(b []byte, t time.Time, layout string) ([]byte, bool) {
-	t = t.UTC()
-	if t.Year() < 1 || t.Year() > 9999 {
-		return b, false
-	}
-	return append(t.AppendFormat(append(b, '"'), layout), '"'), true
+	return appendFloat(b, x, bits)
 }
 
 func appendJSONText(b []byte, s string) []byte {
